@@ -1,0 +1,1 @@
+"""The page an operator leaves open: it reads files, and never the exchange."""

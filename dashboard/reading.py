@@ -1,0 +1,91 @@
+"""Files → `Seen`, reading only what changed since the last look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from dashboard.seen import Mirror, Seen
+from execution.clock import Clock
+from execution.jsonl_log import tail
+from execution.state_schema import registry
+from execution.state_schema.envelope import Envelope
+from execution.state_schema.journals import Record
+from execution.state_schema.registry import Journal, StateFile
+from execution.state_store import StateStore, Unreadable
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+NAV_POINTS: Final = 24 * 60  # one a minute
+ALERTS: Final = 50
+MIRROR: Final = "run/mirror.json"
+
+# Change time, inode, size. A replaced file, a grown one and one made readable each move one of them.
+Signature = tuple[int, int, int]
+
+_mirror = msgspec.json.Decoder(Mirror)
+
+
+class Reader:
+    """The log folder as one session of the page sees it; it belongs to that session's thread."""
+
+    def __init__(self, log_dir: Path, clock: Clock) -> None:
+        self._log_dir = log_dir
+        self._store = StateStore(log_dir, clock)
+        self._kept: dict[str, tuple[Signature | None, Any]] = {}
+
+    def read(self) -> Seen:
+        """Look at every file; open those that moved."""
+        nav_points = self._journal(registry.NAV_SERIES, NAV_POINTS)
+        alerts = self._journal(registry.ALERTS, ALERTS)
+        return Seen(
+            files={file.name: self._file(file) for file in registry.STATE_FILES},
+            nav_points=() if isinstance(nav_points, Unreadable) else nav_points,
+            alerts=() if isinstance(alerts, Unreadable) else alerts,
+            unread=tuple(each for each in (nav_points, alerts) if isinstance(each, Unreadable)),
+            mirror=self._once(MIRROR, self._read_mirror),
+        )
+
+    def _file(self, file: StateFile[Any]) -> Envelope | Unreadable:
+        return self._once(file.path, lambda: self._store.inspect(file))
+
+    def _journal(self, journal: Journal[R], count: int) -> tuple[R, ...] | Unreadable:
+        return self._once(journal.path, lambda: self._tail(journal, count))
+
+    def _once(self, path: str, read: Callable[[], T]) -> T:
+        """Return what `read` gave for the file as it is now."""
+        # The signature is older than what is read: a file replaced in between is read again.
+        signature = self._signature(path)
+        kept = self._kept.get(path)
+        if kept is not None and kept[0] == signature:
+            found: T = kept[1]
+            return found
+        found = read()
+        self._kept[path] = (signature, found)
+        return found
+
+    def _signature(self, path: str) -> Signature | None:
+        try:
+            found = (self._log_dir / path).stat()
+        except OSError:
+            return None
+        return found.st_ctime_ns, found.st_ino, found.st_size
+
+    def _tail(self, journal: Journal[R], count: int) -> tuple[R, ...] | Unreadable:
+        try:
+            return tail(self._log_dir / journal.path, count, journal.decoder.decode).records
+        except OSError as error:
+            return Unreadable(journal.path, "not_a_file", error.strerror or str(error))
+
+    def _read_mirror(self) -> Mirror | Unreadable | None:
+        content = self._store.read_bytes(MIRROR)
+        if isinstance(content, Unreadable):
+            return None if content.kind == "missing" else content
+        try:
+            return _mirror.decode(content)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Unreadable(MIRROR, "wrong_shape", str(error))

@@ -1,0 +1,276 @@
+"""The composition root: Settings → Engine, the only place that chooses implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from execution import settings as settings_door
+from execution.clock import Clock, Days, ManualClock, SystemClock
+from execution.core import book
+from execution.core.payloads.alerts import AlertMemory
+from execution.core.payloads.run import IntelReport, RunInfo
+from execution.core.policy import Policy, Universe
+from execution.core.shadow import Shadow
+from execution.core.types import EngineState, TickReport
+from execution.disk_reserve import DiskReserve
+from execution.errors import ConfigError
+from execution.jsonl_log import tail
+from execution.ledger import Ledger
+from execution.ledger_file import LedgerFile
+from execution.operator_requests import LatchOnly, NoRequests, OperatorRequests
+from execution.order_desk import Asks, OrderDesk
+from execution.reconciler import Reconciler
+from execution.service_loop import Faults, LoopTimes, Timer, journal_limits, run_id
+from execution.settings import Settings
+from execution.state_publish import JournalSet, TickPublisher
+from execution.state_schema import registry
+from execution.state_schema.envelope import V6Flags
+from execution.state_store import StateStore
+from execution.venue.base import Market, Venue
+from execution.venue.fault_plan import FaultPlan
+from execution.venue.faults import FaultyVenue
+from execution.venue.paper import PaperVenue
+from execution.venue.paper_account import PaperTerms
+from execution.venue.paper_store import PaperStore
+from execution.venue.replayed import ReplayedMarket
+from execution.venue.simulated import SimulatedMarket
+
+# The longest base bar of any market: what a window counted in bars may reach back.
+BASE_BAR_S = 60
+# Enough attempts to know the last decided bar of every strategy and symbol.
+ATTEMPTS_READ = 2_000
+# Room for cancels and exits of a whole book, twice: the ledger's and the paper venue's.
+RESERVE_BYTES = 16 * 1024 * 1024
+
+
+class Telling:
+    """What the executor remembers of publishing, which is nothing that a decision reads."""
+
+    def __init__(self, run: RunInfo, clock: Clock, settings: Settings) -> None:
+        timers = settings.services.executor
+        self.run = run
+        self.intel: IntelReport | None = None
+        self.alerts = AlertMemory()
+        self.minute: int | None = None
+        self.journalled: TickReport | None = None
+        self.probe = Timer(timers.probe_s, clock)
+        self.shadow_head = Timer(timers.shadow_head_s, clock)
+        self.compare = Timer(timers.compare_s, clock)
+
+
+class Engine:
+    """Everything one executor is made of, and what it remembers from loop to loop.
+
+    `state` is the memory of the tick, `report` the last tick for whoever publishes it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        venue: Venue,
+        ledger: Ledger,
+        journals: JournalSet,
+        asks: Asks,
+        name: str,
+    ) -> None:
+        policy, timers = settings.policy, settings.services.executor
+        self.settings = settings
+        self.clock = clock
+        self.venue = venue
+        self.ledger = ledger
+        self.desk = OrderDesk(
+            ledger,
+            venue,
+            Reconciler(ledger, venue),
+            Days(policy.limits.book.day_time_zone),
+            settings.mode,
+            timers.reconcile_s,
+            policy.limits.book.entries_window_bars * BASE_BAR_S,
+            asks,
+            clock,
+        )
+        self.live_policy = policy
+        self.shadow = Shadow()
+        self.store = StateStore(settings.log_dir, clock)
+        self.publisher = TickPublisher(self.store, clock, timers.risk_s)
+        self.journals = journals
+        self.faults = Faults(clock)
+        self.times = LoopTimes()
+        self.state: EngineState = book.start([policy], _decided(settings))
+        self.report: TickReport | None = None
+        self.loops = 0
+        self.telling = Telling(_run_info(settings, venue, name, clock.now()), clock, settings)
+
+    def close(self) -> None:
+        """Write what is buffered and let go of every file."""
+        self.journals.close()
+        self.venue.close()
+        self.ledger.close()
+
+
+def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
+    """Build the engine of the supervised executor: wall time, durable, one write a line.
+
+    Without `operated` it hears the kill latch only, and carries out no operator's request.
+    """
+    if settings.mode != "paper":
+        raise ConfigError(
+            f"DRY_RUN=0 ({settings.mode}): the exchange venue is not part of this version: "
+            "set DRY_RUN=1"
+        )
+    settings = replace(settings, policy=_paced(settings))
+    faults = settings.paper_faults
+    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
+    path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
+    reserve = DiskReserve(path.with_name("reserve"), RESERVE_BYTES)
+    ledger = Ledger(LedgerFile(path, settings.mode, settings.account, reserve=reserve))
+    store = PaperStore(settings.log_dir / "run" / "paper.sqlite")
+    paper = _paper(settings, _market(settings), store)
+    venue = paper if plan is None else FaultyVenue(paper, plan, clock)
+    journals = JournalSet(settings.log_dir, clock, **journal_limits(settings))
+    name = run_id(clock.now())
+    asks: Asks = LatchOnly(settings.log_dir, clock)
+    if operated:
+        asks = OperatorRequests(settings.log_dir, clock, journals, name)
+    return Engine(settings, clock, venue, ledger, journals, asks, name)
+
+
+class Replay(Struct, frozen=True):
+    """An engine on recorded time, with the clock that its driver moves from bar to bar."""
+
+    engine: Engine
+    market: ReplayedMarket
+    clock: ManualClock
+
+
+def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> Replay:
+    """Build an engine that goes as fast as it can: nothing is fsynced, journals are buffered.
+
+    Raises ConfigError for a symbol that nothing trades.
+    """
+    settings = replace(settings, policy=_only(settings.policy, symbols))
+    market = ReplayedMarket(folder, settings.policy.universe.listing, None, history_bars=0)
+    clock = ManualClock(market.window_ts[0])
+    path = settings.log_dir / "ledger" / "replay.sqlite"
+    ledger = Ledger(LedgerFile(path, settings.mode, settings.account, durable=False))
+    store = PaperStore(settings.log_dir / "run" / "paper.sqlite", durable=False)
+    journals = JournalSet(settings.log_dir, clock, **journal_limits(settings), buffered=True)
+    venue = _paper(settings, market, store)
+    engine = Engine(settings, clock, venue, ledger, journals, NoRequests(), run_id(clock.now()))
+    return Replay(engine, market, clock)
+
+
+def _paced(settings: Settings) -> Policy:
+    """Shorten the strategies' bars by the pace at which a recording is put onto wall time."""
+    policy = settings.policy
+    if settings.market != "replay":
+        return policy
+    pace = settings.services.replay.speed
+    strategies = (replace(each, bar_s=each.bar_s // pace) for each in policy.strategies)
+    return replace(policy, strategies=tuple(strategies))
+
+
+def _only(policy: Policy, symbols: tuple[str, ...]) -> Policy:
+    """Narrow a policy to some symbols of its universe."""
+    listed = {listing.symbol: listing for listing in policy.universe.listing}
+    for symbol in symbols:
+        if symbol not in listed:
+            raise ConfigError(f"{symbol} is not in universe.toml: add it there, or leave it out")
+    strategies = (
+        replace(each, symbols=tuple(s for s in each.symbols if s in symbols))
+        for each in policy.strategies
+    )
+    return replace(
+        policy,
+        strategies=tuple(each for each in strategies if each.symbols),
+        universe=Universe(tuple(listed[symbol] for symbol in symbols)),
+    )
+
+
+def default_engine() -> Engine:
+    """Return the engine of the settings as they are now, the same for the same settings.
+
+    For whoever calls the executor's functions bare: a test, or an operator's shell.
+    """
+    settings = settings_door.load()
+    settings_door.prepare_log_dir(settings)
+    return _engine_of(_Same(settings))
+
+
+class _Same:
+    """Settings as a key of the cache: equal by value, which a struct with dicts cannot hash."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.settings == self.settings
+
+    def __hash__(self) -> int:
+        return hash((self.settings.log_dir, self.settings.account))
+
+
+@lru_cache(maxsize=1)
+def _engine_of(same: _Same) -> Engine:
+    return build(same.settings, SystemClock(), operated=False)
+
+
+def _market(settings: Settings) -> Market:
+    listings = settings.policy.universe.listing
+    if settings.replay_dir is not None:
+        replay = settings.services.replay
+        return ReplayedMarket(settings.replay_dir, listings, replay.speed, replay.history_bars)
+    if settings.market == "binance":
+        raise ConfigError(
+            "MARKET=binance: real prices are not part of this version: set MARKET=sim, or replay"
+        )
+    sim = settings.services.sim
+    return SimulatedMarket(listings, sim.seed, sim.bar_s, sim.history_bars)
+
+
+def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
+    paper = settings.services.paper
+    terms = PaperTerms(
+        start_usd=paper.start_usd,
+        maker_fee_bps=paper.maker_fee_bps,
+        taker_fee_bps=paper.taker_fee_bps,
+        slippage_bps=paper.slippage_bps,
+        volume_share_frac=paper.volume_share_frac,
+        leverage=paper.leverage,
+    )
+    return PaperVenue(market, store, terms, paper.position_mode)
+
+
+def _run_info(settings: Settings, venue: Venue, name: str, now: float) -> RunInfo:
+    return RunInfo(
+        engine_version=settings.engine_version,
+        run_id=name,
+        flags=V6Flags(**settings.flags),
+        mode=settings.mode,
+        env=settings.env,
+        account=settings.account,
+        dry_run=settings.dry_run,
+        testnet=settings.testnet,
+        venue=venue.name,
+        market=settings.market,
+        policy=settings.policy,
+        started_ts=now,
+    )
+
+
+def _decided(settings: Settings) -> Mapping[tuple[str, str], float]:
+    """Read back which bars were answered before this start, from the newest attempts."""
+    journal = registry.ORDERS_ATTEMPTED
+    attempts = tail(settings.log_dir / journal.path, ATTEMPTS_READ, journal.decoder.decode)
+    decided: dict[tuple[str, str], float] = {}
+    for attempt in attempts.records:
+        if attempt.bar_open_ts is not None:
+            key = (attempt.strategy, attempt.symbol)
+            decided[key] = max(attempt.bar_open_ts, decided.get(key, 0.0))
+    return decided

@@ -1,0 +1,102 @@
+"""Orders as data: identities, the closed state machine, and the one builder of what is sent."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from execution.core import sizing
+from execution.core.records import Route, RouteLeg
+from execution.core.seam import ZERO, NewOrder, OrderState, Quote, Side, SymbolRules
+
+TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
+    "PREP": frozenset({"LIVE", "PARTIAL", "FILLED", "CANCELED", "EXPIRED", "REJECTED", "UNKNOWN"}),
+    "LIVE": frozenset({"PARTIAL", "FILLED", "CANCELED", "EXPIRED", "UNKNOWN"}),
+    "PARTIAL": frozenset({"FILLED", "CANCELED", "EXPIRED", "UNKNOWN"}),
+    "UNKNOWN": frozenset(
+        {"LIVE", "PARTIAL", "FILLED", "CANCELED", "EXPIRED", "REJECTED", "NEVER", "ABANDONED"}
+    ),
+    "FILLED": frozenset(),
+    "CANCELED": frozenset(),
+    "EXPIRED": frozenset(),
+    "REJECTED": frozenset(),
+    "NEVER": frozenset(),
+    "ABANDONED": frozenset(),
+}
+TERMINAL = frozenset(state for state, after in TRANSITIONS.items() if not after)
+OPEN = frozenset(TRANSITIONS) - TERMINAL
+
+
+def moved(before: OrderState, after: OrderState) -> OrderState:
+    """Return the state after hearing `after`; what the machine does not allow changes nothing."""
+    return after if after in TRANSITIONS[before] else before
+
+
+def decision_id(account: str, strategy: str, symbol: str, occasion: str, action: str) -> str:
+    """Name one decision; `occasion` is the bar's open time, or a position's id and trigger.
+
+    No policy, size or attempt is in it, so live and shadow give the same decision the same name.
+    """
+    text = f"{account}|{strategy}|{symbol}|{occasion}|{action}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def client_id(mode: str, decision: str, attempt: int) -> str:
+    """Name one attempt at one decision: at most 36 characters, and the same after a restart."""
+    return f"hg{mode[0]}-{decision}-{attempt}"
+
+
+def is_own(client: str, mode: str) -> bool:
+    """Tell whether an order id of the venue's was made by this suite in this mode."""
+    return client.startswith(f"hg{mode[0]}-")
+
+
+def next_leg(route: Route) -> RouteLeg:
+    """Return the leg of the next attempt: in order, and then the last one again."""
+    return route.legs[min(route.attempts, len(route.legs) - 1)]
+
+
+def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float) -> NewOrder:
+    """Build the order of the route's next attempt, for what the route still lacks.
+
+    It is on the grids, and on the passive side when post-only.
+    """
+    leg = next_leg(route)
+    closes = leg.type == "STOP_MARKET"
+    return NewOrder(
+        client_id=client_id(mode, route.decision_id, route.attempts + 1),
+        symbol=route.symbol,
+        side=route.side,
+        position_side=route.position_side,
+        type=leg.type,
+        qty=sizing.snap_qty(remaining_qty(route), rules),
+        price=limit_price(route.side, leg, quote, rules.tick_size) if leg.type == "LIMIT" else None,
+        stop_price=_stop_price(route, rules.tick_size) if closes else None,
+        reduce_only=route.reduce_only,
+        close_position=closes,
+        post_only=leg.post_only,
+        signed_ts=now,
+    )
+
+
+def remaining_qty(route: Route) -> Decimal:
+    """Return what the route still has to fill."""
+    return max(ZERO, route.qty - route.filled_qty)
+
+
+def limit_price(side: Side, leg: RouteLeg, quote: Quote, tick: Decimal) -> Decimal:
+    """Return the price `offset_bps` behind the own side of the touch.
+
+    It is rounded away from the market, so that no post-only order crosses by rounding.
+    """
+    if side == "BUY":
+        return sizing.snap_price(quote.bid * (1 - leg.offset_bps / 1e4), tick, ROUND_FLOOR)
+    return sizing.snap_price(quote.ask * (1 + leg.offset_bps / 1e4), tick, ROUND_CEILING)
+
+
+def _stop_price(route: Route, tick: Decimal) -> Decimal | None:
+    # Rounded towards the market: a stop may fire a tick early, never late.
+    if route.stop_price is None:
+        return None
+    rounding = ROUND_CEILING if route.side == "SELL" else ROUND_FLOOR
+    return sizing.snap_price(route.stop_price, tick, rounding)

@@ -1,0 +1,1 @@
+"""Pure builders: TickReport + RunInfo + IntelReport → one value per state file and journal."""

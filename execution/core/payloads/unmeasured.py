@@ -1,0 +1,88 @@
+"""What is true of the slow cadence before it has measured anything."""
+
+from __future__ import annotations
+
+from execution.core.payloads.run import (
+    AllocationFigures,
+    ExpectancyFigures,
+    IntelReport,
+    Measured,
+    RouterSuggestionFigures,
+)
+from execution.core.policy import Policy
+from execution.core.types import Book
+from execution.state_schema.intel_files import (
+    AllocationGlobal,
+    RouterHealthRow,
+    RouterVerdict,
+    ScoreRow,
+)
+
+NOT_MEASURED = "not measured yet"
+NEUTRAL_SCORE = 0.45
+LOOKBACK_HOURS = 168.0
+LOOKBACK_DAYS = 7.0
+
+
+def intel(policy: Policy, book: Book, now: float) -> IntelReport:
+    """Report that nothing is measured yet, for every symbol of the universe."""
+    return IntelReport(
+        router_health=Measured(now, router_health(policy)),
+        scores=Measured(now, scores(policy)),
+        expectancy=Measured(now, expectancy()),
+        router_suggestions=Measured(
+            now, RouterSuggestionFigures(LOOKBACK_DAYS, (), note=NOT_MEASURED)
+        ),
+        allocation=Measured(now, allocation(book)),
+    )
+
+
+def router_health(policy: Policy) -> tuple[RouterHealthRow, ...]:
+    """Show each symbol with no orders, and the policy that is configured."""
+    router = policy.router
+    verdict = RouterVerdict(
+        maker_first=router.maker_first,
+        taker_bias=0.0 if router.maker_first else 1.0,
+        quality="unknown",
+        reason=NOT_MEASURED,
+    )
+    return tuple(
+        RouterHealthRow(
+            symbol=listing.symbol,
+            n=0,
+            maker_fill_rate=None,
+            fallback_rate=None,
+            slippage_p50=None,
+            slippage_p95=None,
+            rejects={},
+            policy=verdict,
+            maker_offset_bps=router.offset_bps,
+        )
+        for listing in policy.universe.listing
+    )
+
+
+def scores(policy: Policy) -> tuple[ScoreRow, ...]:
+    """Give each symbol the neutral score, of no components."""
+    return tuple(
+        ScoreRow(symbol=listing.symbol, score=NEUTRAL_SCORE, components={}, inputs={})
+        for listing in policy.universe.listing
+    )
+
+
+def expectancy() -> ExpectancyFigures:
+    """Show a lookback in which no trade was counted."""
+    return ExpectancyFigures(LOOKBACK_HOURS, 0, {}, {}, {})
+
+
+def allocation(book: Book) -> AllocationFigures:
+    """Be cautious, with the equity and drawdown that the book knows."""
+    return AllocationFigures(
+        AllocationGlobal(
+            current_equity_usd=book.nav_usd if book.known else None,
+            current_drawdown_pct=book.drawdown_pct,
+            risk_mode="cautious",
+        ),
+        (),
+        note=NOT_MEASURED,
+    )

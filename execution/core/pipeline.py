@@ -1,0 +1,222 @@
+"""One policy's decision: signals and due exits → intents → verdicts → routes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+from execution.core import exits, orders, routing, signals, sizing
+from execution.core.guarded import Failed, guarded
+from execution.core.policy import Listing, Policy, Strategy
+from execution.core.records import Route
+from execution.core.risk import engine, exposure, trading_state
+from execution.core.risk.checks import Context
+from execution.core.seam import Blind, MarketSnapshot, PositionSide, Side
+from execution.core.types import (
+    Approved,
+    Decided,
+    Decision,
+    EngineState,
+    Frame,
+    OrderIntent,
+    Signal,
+    TradingState,
+)
+
+ENTRY_SIDE: dict[PositionSide, Side] = {"LONG": "BUY", "SHORT": "SELL"}
+
+
+def decide(seen: MarketSnapshot | Blind, state: EngineState, policy: Policy, now: float) -> Decided:
+    """Decide once for every frame that closed, and for every exit that is due."""
+    trading = trading_state.derive(seen, state, policy, now)
+    if isinstance(seen, Blind):
+        return Decided(trading)
+    halted = trading_state.by_symbol(state, trading)
+    held_back = dict(_held_back(seen, state, policy, trading, now))
+    if not state.closed and not state.book.positions:
+        return Decided(trading, halted, held_back=held_back)
+    said, answered, failures = _read_signals(state, policy, seen.bar_s, now)
+    due = tuple(exits.due(state, policy.account, now))
+    intents = (*due, *_intents(said, due, state, policy)) if said else due
+    if not intents:
+        return Decided(trading, halted, (), said, answered, failures, held_back)
+    decisions = _assess(intents, seen, state, policy, trading, halted, now)
+    return Decided(trading, halted, tuple(decisions), said, answered, failures, held_back)
+
+
+def _assess(
+    intents: Iterable[OrderIntent],
+    seen: MarketSnapshot,
+    state: EngineState,
+    policy: Policy,
+    trading: TradingState,
+    halted: Mapping[str, TradingState],
+    now: float,
+) -> Iterator[Decision]:
+    """Judge each intent on what the book would hold with every approval before it."""
+    prospective = exposure.of(state, policy.universe)
+    for intent in intents:
+        symbol_state = halted.get(intent.symbol, trading)
+        waits = intent.reduce_only and intent.action != "flatten"
+        if waits and symbol_state.name == "HALTED":
+            continue  # its trigger stays true: it is asked again when the halt is over
+        context = _context(intent, seen, state, policy, symbol_state, prospective, now)
+        verdict = engine.assess(context)
+        if isinstance(verdict, Approved):
+            prospective = prospective.charged(verdict)
+            plan = routing.plan(verdict, policy.router, seen.bar_s)
+            yield Decision(intent, verdict, plan)
+        else:
+            yield Decision(intent, verdict, None)
+
+
+def _held_back(
+    seen: MarketSnapshot, state: EngineState, policy: Policy, trading: TradingState, now: float
+) -> Iterator[tuple[str, str]]:
+    """Yield the entries in flight that may send no further attempt now, with the reason."""
+    entries = [r for r in state.recorded.routes.values() if r.action == "entry"]
+    if not entries:
+        return
+    prospective = exposure.of(state, policy.universe)
+    for route in entries:
+        intent = OrderIntent(
+            decision_id=route.decision_id,
+            strategy=route.strategy,
+            symbol=route.symbol,
+            position_side=route.position_side,
+            side=route.side,
+            action=route.action,
+            qty=route.qty,
+            mark_price=route.mark_price,
+            bar_open_ts=None,
+            reduce_only=False,
+            urgent=False,
+            reason="in flight",
+        )
+        context = _context(intent, seen, state, policy, trading, prospective, now)
+        reason = engine.still_refused(context)
+        if reason is not None:
+            yield route.decision_id, reason
+
+
+def _context(
+    intent: OrderIntent,
+    seen: MarketSnapshot,
+    state: EngineState,
+    policy: Policy,
+    trading: TradingState,
+    prospective: exposure.Exposure,
+    now: float,
+) -> Context:
+    return Context(
+        now=now,
+        bar_s=seen.bar_s,
+        lag_s=seen.lag_s,
+        intent=intent,
+        qty=intent.qty,
+        trading=trading,
+        state=state,
+        exposure=prospective,
+        policy=policy,
+        quote=state.quotes.get(intent.symbol),
+        rules=state.rules.get(intent.symbol),
+        listing=_listing(policy, intent.symbol),
+    )
+
+
+def _read_signals(
+    state: EngineState, policy: Policy, base_s: int, now: float
+) -> tuple[tuple[Signal, ...], dict[tuple[str, str], float], tuple[Failed, ...]]:
+    """Ask every strategy whose frame closed; a bar is answered once, also by silence.
+
+    A bar that closed more than a base bar ago belongs to history, and one that closes later than
+    the clocks may differ belongs to nothing: they are not acted upon.
+    """
+    said: list[Signal] = []
+    answered: dict[tuple[str, str], float] = {}
+    failures: list[Failed] = []
+    held: dict[tuple[str | None, str], list[PositionSide]] = {}
+    for position in state.book.positions:
+        held.setdefault((position.strategy, position.symbol), []).append(position.position_side)
+    for strategy in policy.strategies if state.closed else ():
+        for symbol in strategy.symbols:
+            if (symbol, strategy.bar_s) not in state.closed:
+                continue
+            frame = state.frames[symbol, strategy.bar_s]
+            bar_open_ts = frame.bars[-1].ts
+            key = (strategy.name, symbol)
+            untimely = abs(now - (bar_open_ts + strategy.bar_s)) > base_s
+            if untimely or bar_open_ts <= state.decided.get(key, 0.0):
+                continue
+            answered[key] = bar_open_ts
+            read = guarded(
+                strategy.name,
+                partial(signals.read, strategy, symbol, frame.bars, held.get(key, ())),
+            )
+            if isinstance(read, Failed):
+                failures.append(read)
+            else:
+                said.extend(read)
+    return tuple(said), answered, tuple(failures)
+
+
+def _intents(
+    said: tuple[Signal, ...], due: tuple[OrderIntent, ...], state: EngineState, policy: Policy
+) -> Iterator[OrderIntent]:
+    """Turn signals into intents: exits for legs the strategy holds, entries for empty ones.
+
+    A leg that is being left is not left twice, one that is being opened is not opened twice.
+    """
+    held = {(p.symbol, p.position_side): p for p in state.book.positions}
+    worked: tuple[Route | OrderIntent, ...] = (*state.recorded.routes.values(), *due)
+    leaving = {(w.symbol, w.position_side) for w in worked if w.action in ("exit", "flatten")}
+    opening = {(w.strategy, w.symbol, w.position_side) for w in worked if w.action == "entry"}
+    strategies = {strategy.name: strategy for strategy in policy.strategies}
+    for signal in said:
+        key = (signal.symbol, signal.position_side)
+        position = held.get(key)
+        if signal.action == "exit":
+            if position is not None and position.strategy == signal.strategy and key not in leaving:
+                yield exits.leave(position, policy.account, "exit", "signal")
+        elif (signal.strategy, *key) not in opening and (
+            position is None or position.strategy != signal.strategy
+        ):
+            intent = _entry(signal, strategies[signal.strategy], state, policy)
+            if intent is not None:
+                yield intent
+
+
+def _entry(
+    signal: Signal, strategy: Strategy, state: EngineState, policy: Policy
+) -> OrderIntent | None:
+    quote, rules = state.quotes.get(signal.symbol), state.rules.get(signal.symbol)
+    if quote is None or rules is None or not quote.sound:
+        return None  # the symbol left the market between its bar and now
+    frame: Frame = state.frames[signal.symbol, strategy.bar_s]
+    factor = sizing.multiplier(policy.sizing, frame)
+    nav_usd = state.book.nav_usd if state.book.known else 0.0
+    plan = exits.plan(signal, quote.mark, strategy.exits, strategy.bar_s)
+    if plan is None:
+        return None
+    return OrderIntent(
+        decision_id=orders.decision_id(
+            policy.account, strategy.name, signal.symbol, repr(float(signal.bar_open_ts)), "entry"
+        ),
+        strategy=strategy.name,
+        symbol=signal.symbol,
+        position_side=signal.position_side,
+        side=ENTRY_SIDE[signal.position_side],
+        action="entry",
+        qty=sizing.size(nav_usd, factor, quote.mark, policy.sizing, rules),
+        mark_price=quote.mark,
+        bar_open_ts=signal.bar_open_ts,
+        reduce_only=False,
+        urgent=False,
+        reason=signal.reason,
+        exit=plan,
+        size_factor=factor,
+    )
+
+
+def _listing(policy: Policy, symbol: str) -> Listing | None:
+    return next((each for each in policy.universe.listing if each.symbol == symbol), None)

@@ -1,0 +1,1 @@
+"""Risk: every limit explicit, prospective and fail-closed."""

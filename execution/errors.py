@@ -1,0 +1,48 @@
+"""The project's errors, split by who must act.
+
+HedgeError
+├── ConfigError        a person: refuse to start, exit 78 (EX_CONFIG), name the key or folder
+│   └── LedgerError    a person: the ledger is corrupt, foreign or too new; it is left untouched
+├── LockHeld           a person: another process holds the lock, exit 75 (EX_TEMPFAIL)
+├── LedgerFull         the machine: the tick is not done, the reserve is freed, the next one tries
+├── VenueUnavailable   the machine: becomes `Blind` at the venue's edge
+├── StateWriteError    the machine: the tick is unhealthy, loudly
+└── SyncError          the machine: try again next interval
+"""
+
+from __future__ import annotations
+
+EXIT_CONFIG = 78
+EXIT_LOCKED = 75
+
+
+class HedgeError(Exception):
+    """Anything this project raises on purpose."""
+
+
+class ConfigError(HedgeError):
+    """A setting, file or folder that a person must mend before this can start."""
+
+
+class LedgerError(ConfigError):
+    """A ledger that cannot be trusted as it is; it has not been touched."""
+
+
+class LockHeld(HedgeError):
+    """Another process holds the lock that this one needs."""
+
+
+class LedgerFull(HedgeError):
+    """The disk took no more of the ledger; what was to be recorded is not."""
+
+
+class VenueUnavailable(HedgeError):
+    """The venue did not answer in a way that can be believed."""
+
+
+class StateWriteError(HedgeError):
+    """A state file could not be written; the previous one stands."""
+
+
+class SyncError(HedgeError):
+    """The mirror could not be written this time."""

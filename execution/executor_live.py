@@ -1,0 +1,232 @@
+"""The trading process: one loop of see → record → remember → decide → act → publish."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from msgspec.structs import replace
+
+from execution import boot, intel_cycle, locks, service_loop, state_publish
+from execution import settings as settings_door
+from execution.boot import Engine
+from execution.clock import Clock
+from execution.core import book, pipeline
+from execution.core.guarded import Failed, guarded
+from execution.core.payloads import alerts, flag_starts, journals
+from execution.core.payloads.run import RunInfo
+from execution.core.risk import trading_state
+from execution.core.types import Decided, EngineState, TickReport
+from execution.jsonl_log import tail
+from execution.settings import Settings
+from execution.state_publish import Outcome, Published
+from execution.state_schema import registry
+from execution.state_schema.registry import Entry
+from execution.v6_flags import get_v6_flag_snapshot
+
+__all__ = ["_maybe_write_v6_runtime_probe", "_pub_tick", "get_v6_flag_snapshot", "run_tick"]
+
+log = logging.getLogger(__name__)
+
+LOCK = "run/executor.lock"
+STARTS_READ = 200
+
+
+def run_tick(engine: Engine, state: EngineState) -> TickReport:
+    """See, record, remember, decide, act. Nothing here waits for a fill."""
+    now = engine.clock.now()
+    seen = engine.venue.observe(now)
+    found = engine.desk.record(seen, now)
+    state = book.observe(state, seen, found)
+    live = pipeline.decide(seen, state, engine.live_policy, now)
+    results = engine.desk.act(live, seen, state, now)
+    shadow = engine.shadow.decide(seen, state, now)
+    return TickReport(now, seen, book.remember(state, live), live, shadow, results)
+
+
+def beat(engine: Engine) -> tuple[Failed, ...]:
+    """Run one tick and publish it; return what failed.
+
+    The tick's state is kept before it is published: a full disk must not lose memory.
+    """
+    engine.loops += 1
+    ticked = guarded("tick", partial(run_tick, engine, engine.state))
+    if isinstance(ticked, Failed):
+        return (ticked, *_pub_tick(engine).failures)
+    engine.report, engine.state = ticked, ticked.state
+    shadow = () if ticked.shadow is None else ticked.shadow.failures
+    return (*ticked.live.failures, *shadow, *_pub_tick(engine).failures)
+
+
+# ---------------------------------------------------------------- publishing
+
+
+def _pub_tick(engine: Engine | None = None) -> Published:
+    """Publish the last tick: journals first, then every state file of the executor.
+
+    Called bare, it publishes the default engine's last report, or sees, records and remembers once
+    where there is none: it decides nothing and sends nothing. Raises LockHeld naming the executor
+    that is running.
+    """
+    if engine is None:
+        with _default_engine() as default:
+            return _pub_tick(default)
+    report = _look(engine) if engine.report is None else engine.report
+    told = engine.telling
+    told.run = _run_now(engine)
+    timers = engine.settings.services.executor
+    before, book_now = told.intel, report.state.book
+    told.intel = intel_cycle.refresh(before, engine.live_policy, book_now, timers, report.now)
+    _append(engine, journals.health_records(before, told.intel, told.run))
+    write_journals(engine, report)
+    published = engine.publisher.publish(report, told.run, told.intel)
+    slow = (*_maybe_write_v6_runtime_probe(engine), *_maybe_write_pipeline_pair(engine, report))
+    published = Published((*published.outcomes, *slow))
+    told.run = replace(told.run, failed_writes=published.failed_writes)
+    return published
+
+
+def _maybe_write_v6_runtime_probe(engine: Engine | None = None) -> tuple[Outcome, ...]:
+    """Write the runtime probe at start and every `probe_s`, whatever the flags say.
+
+    Called bare it is the default engine's, as for `_pub_tick`.
+    """
+    if engine is None:
+        with _default_engine() as default:
+            return _maybe_write_v6_runtime_probe(default)
+    told = engine.telling
+    if not told.probe.is_due():
+        return ()
+    told.probe.done()
+    return (state_publish.publish_probe(engine.store, told.run, engine.clock.now()),)
+
+
+def _maybe_write_pipeline_pair(engine: Engine, report: TickReport) -> tuple[Outcome, ...]:
+    """Write the shared pair: the head also after each shadow decision, both on their timers."""
+    told, log_dir, now = engine.telling, engine.settings.log_dir, report.now
+    outcomes = []
+    if told.shadow_head.is_due() or (report.shadow is not None and report.shadow.decisions):
+        told.shadow_head.done()
+        outcomes.append(state_publish.publish_shadow_head(engine.store, log_dir, told.run, now))
+    if told.compare.is_due():
+        told.compare.done()
+        outcomes.append(state_publish.publish_compare(engine.store, log_dir, told.run, now))
+    return tuple(outcomes)
+
+
+def write_journals(engine: Engine, report: TickReport) -> None:
+    """Write what this tick leaves in the journals; a report published again leaves nothing."""
+    told = engine.telling
+    if told.journalled is report:
+        return
+    told.journalled = report
+    spoken, told.alerts = alerts.alerts(report, told.run, told.alerts)
+    _append(
+        engine,
+        [
+            *journals.records(report, told.run),
+            *journals.minute_records(report, told.run, told.minute),
+            *((registry.ALERTS, alert) for alert in spoken),
+        ],
+    )
+    told.minute = journals.minute_of(report.now)
+
+
+def _append(engine: Engine, entries: Iterable[Entry]) -> None:
+    """Write records; those that are lost are counted."""
+    for lost in engine.journals.append(entries):
+        engine.faults.report(f"journal:{lost.journal}", "Lost", lost.reason)
+
+
+def _write_start(engine: Engine) -> None:
+    """Write this start into the journal of flags, with what changed since the last one."""
+    journal = registry.FLAGS
+    path = engine.settings.log_dir / journal.path
+    before = tail(path, STARTS_READ, journal.decoder.decode).records
+    starts = flag_starts.records("executor", engine.telling.run, before)
+    _append(engine, ((journal, record) for record in starts))
+
+
+def _run_now(engine: Engine) -> RunInfo:
+    """Return the process as it is now; the figures of publishing are those of the last time."""
+    times = engine.times.figures()
+    return replace(
+        engine.telling.run,
+        loop_seq=engine.loops,
+        loop_ms_last=times.last,
+        loop_ms_p50=times.p50,
+        loop_ms_p99=times.p99,
+        rss_mb=service_loop.rss_mb(),
+        errors=dict(engine.faults.errors),
+        health=engine.venue.health(),
+    )
+
+
+def _look(engine: Engine) -> TickReport:
+    """See, record and remember once; decide nothing and send nothing."""
+    now = engine.clock.now()
+    seen = engine.venue.observe(now)
+    found = engine.desk.record(seen, now)
+    engine.state = book.observe(engine.state, seen, found)
+    trading = trading_state.derive(seen, engine.state, engine.live_policy, now)
+    engine.report = TickReport(now, seen, engine.state, Decided(trading), None, ())
+    return engine.report
+
+
+@contextmanager
+def _default_engine() -> Iterator[Engine]:
+    """Lend the default engine, under the executor's lock."""
+    engine = boot.default_engine()
+    with locks.hold(engine.settings.log_dir / LOCK, "executor, called bare"):
+        yield engine
+
+
+# ---------------------------------------------------------------- the process
+
+
+def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:
+    """Trade until `stop`, or for MAX_LOOPS loops. Raises ConfigError and LockHeld."""
+    with locks.hold(settings.log_dir / LOCK, "executor"):
+        engine = boot.build(settings, clock)
+        engine.store.sweep("executor")
+        _write_start(engine)
+        service_loop.loop(
+            partial(beat, engine),
+            interval_s=settings.services.executor.loop_s,
+            clock=clock,
+            stop=stop,
+            faults=engine.faults,
+            max_loops=settings.max_loops,
+            times=engine.times,
+        )
+        _stand_down(engine)
+        engine.close()
+
+
+def _stand_down(engine: Engine) -> None:
+    """End well: cancel the entries that rest, look once more, and publish what stands."""
+    if engine.settings.services.executor.resting_entries_on_stop == "cancel":
+        log.info("stand down canceled_entries=%d", engine.desk.stand_down())
+    looked = guarded("stand_down", partial(_look, engine))
+    engine.faults.note(looked if isinstance(looked, Failed) else None)
+    engine.faults.note(_pub_tick(engine).failures)
+
+
+def main() -> int:
+    """Run the executor as a process; return its exit code."""
+    return service_loop.start("executor", run)
+
+
+def __getattr__(name: str) -> str:
+    # Read at the call and never at import: an empty VERSION is a start-up error with a name.
+    if name == "_ENGINE_VERSION":
+        return settings_door.engine_version()
+    raise AttributeError(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

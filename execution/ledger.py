@@ -1,0 +1,363 @@
+"""The ledger: what was intended, sent, filled and paid, durable before anything depends on it.
+
+One SQLite file, one writer. Money, prices and quantities are stored as text, so that they come
+back as the decimals they were. `record` methods commit before they return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from execution.core.records import (
+    Anchors,
+    CashTotals,
+    ClosedTrade,
+    LegRecord,
+    OrderChange,
+    OrderRecord,
+    Route,
+)
+from execution.core.seam import ZERO, CashRow, LegKey, NewOrder, OrderState, Trade
+from execution.core.types import RoutePlan
+from execution.ledger_file import LedgerFile
+from execution.ledger_rows import (
+    IntentRow,
+    LegRow,
+    closed_trade,
+    first_leg,
+    leg_after,
+    leg_of,
+    of_row,
+    route_of,
+    to_json,
+    to_row,
+    with_cash,
+    with_trade,
+)
+
+V = TypeVar("V")
+
+
+class Ledger:
+    """The ledger of one account in one mode, in one file."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+        self._db = file.db
+        self._views: dict[str, tuple[int, Any]] = {}
+        self._cash = self._sum_cash()
+        self.transaction = file.transaction
+        self.is_low_on_disk = file.is_low_on_disk
+        self.close = file.close
+
+    def _insert(self, table: str, value: Struct, conflict: str = "ABORT") -> bool:
+        """Insert a value whose fields are the table's columns; tell whether a row came of it."""
+        row = to_row(value)
+        marks = ", ".join("?" * len(row))
+        sql = f"INSERT OR {conflict} INTO {table} VALUES ({marks})"  # noqa: S608 - constants of this file
+        return self._db.execute(sql, row).rowcount == 1
+
+    # ------------------------------------------------------------ intents and orders
+
+    def open_route(self, plan: RoutePlan, now: float) -> None:
+        """Record an approved intent and how it will be worked.
+
+        A finished exit is opened again; an entry is opened once, whatever its bar says after that.
+        """
+        approved = plan.approved
+        intent = approved.intent
+        # What its earlier attempts filled is counted in a route, so it is counted in its quantity.
+        filled = sum((o.filled_qty for o in self._attempts(intent.decision_id)), ZERO)
+        row = IntentRow(
+            decision_id=intent.decision_id,
+            ts=now,
+            strategy=intent.strategy,
+            symbol=intent.symbol,
+            position_side=intent.position_side,
+            side=intent.side,
+            action=intent.action,
+            qty=approved.qty + filled,
+            mark_price=intent.mark_price,
+            reduce_only=intent.reduce_only,
+            position_id=intent.position_id,
+            exit=to_json(intent.exit),
+            legs=to_json(plan.legs),
+            retry_s=plan.retry_s,
+            done=False,
+        )
+        with self.transaction():
+            self._insert("intents", row, "REPLACE" if intent.reduce_only else "IGNORE")
+
+    def close_route(self, decision_id: str) -> None:
+        """Record that an intent needs no further order."""
+        with self.transaction():
+            self._db.execute("UPDATE intents SET done = 1 WHERE decision_id = ?", (decision_id,))
+
+    def prepare(
+        self, order: NewOrder, decision_id: str, attempt: int, deadline_ts: float
+    ) -> OrderRecord:
+        """Record an order that is about to be sent; durable when this returns."""
+        record = OrderRecord(
+            client_id=order.client_id,
+            decision_id=decision_id,
+            attempt=attempt,
+            symbol=order.symbol,
+            side=order.side,
+            position_side=order.position_side,
+            type=order.type,
+            qty=order.qty,
+            price=order.price,
+            stop_price=order.stop_price,
+            reduce_only=order.reduce_only,
+            close_position=order.close_position,
+            post_only=order.post_only,
+            state="PREP",
+            filled_qty=ZERO,
+            signed_ts=order.signed_ts,
+            deadline_ts=deadline_ts,
+        )
+        with self.transaction():
+            self._insert("orders", record)
+        return record
+
+    def move_order(
+        self,
+        order: OrderRecord,
+        state: OrderState,
+        reason: str,
+        *,
+        venue_order_id: str | None = None,
+        code: str | None = None,
+    ) -> OrderChange:
+        """Record an order's new state."""
+        after = replace(
+            order,
+            state=state,
+            venue_order_id=venue_order_id or order.venue_order_id,
+            code=code or order.code,
+        )
+        with self.transaction():
+            self._db.execute(
+                "UPDATE orders SET state = ?, venue_order_id = ?, code = ? WHERE client_id = ?",
+                (after.state, after.venue_order_id, after.code, after.client_id),
+            )
+        return OrderChange(after, order.state, reason)
+
+    def count_lookup(self, order: OrderRecord) -> int:
+        """Count one more answer that the venue does not have the order; return how many."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE orders SET clean_lookups = clean_lookups + 1 WHERE client_id = ?",
+                (order.client_id,),
+            )
+        return order.clean_lookups + 1
+
+    def adopt(self, record: OrderRecord) -> bool:
+        """Record an order that is not ours; False where its id is known already."""
+        with self.transaction():
+            return self._insert("orders", record, "IGNORE")
+
+    # ------------------------------------------------------------ fills and cash
+
+    def add_trades(
+        self, trades: Iterable[Trade]
+    ) -> tuple[tuple[Trade, ...], tuple[ClosedTrade, ...], bool]:
+        """Record executions once by (symbol, trade id), with the legs they open, change and close.
+
+        Returns the ones that were new, the legs that they made flat, and whether all could be
+        placed: one that reduces what is not held is left out, until what opened it is told.
+        """
+        new: list[Trade] = []
+        closed: list[ClosedTrade] = []
+        whole = True
+        with self.transaction():
+            for trade in sorted(trades, key=_in_time):
+                if self._is_booked(trade):
+                    continue
+                leg = self._leg_after(trade)
+                if leg is None:
+                    whole = False
+                    continue
+                self._insert("fills", trade)
+                self._insert("legs", leg, "REPLACE")
+                self._fill_order(trade)
+                new.append(trade)
+                flat = closed_trade(leg)
+                if flat is not None:
+                    closed.append(flat)
+        for trade in new:
+            self._cash = with_trade(self._cash, trade)
+        return tuple(new), tuple(closed), whole
+
+    def _is_booked(self, trade: Trade) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM fills WHERE symbol = ? AND trade_id = ?", (trade.symbol, trade.trade_id)
+        ).fetchone()
+        return found is not None
+
+    def _leg_after(self, trade: Trade) -> LegRow | None:
+        """Return the leg that `trade` leaves; None where it reduces more than there is."""
+        row = self._db.execute(
+            "SELECT * FROM legs WHERE symbol = ? AND position_side = ? AND closed_ts IS NULL",
+            (trade.symbol, trade.position_side),
+        ).fetchone()
+        leg = self._new_leg(trade) if row is None else leg_after(of_row(row, LegRow), trade)
+        turned = leg.qty < 0 if trade.position_side == "LONG" else leg.qty > 0
+        return None if turned and trade.position_side != "BOTH" else leg
+
+    def _fill_order(self, trade: Trade) -> None:
+        row = self._db.execute(
+            'SELECT filled_qty FROM orders WHERE client_id = ? AND NOT "foreign"',
+            (trade.client_id,),
+        ).fetchone()
+        if row is not None:
+            self._db.execute(
+                "UPDATE orders SET filled_qty = ? WHERE client_id = ?",
+                (str(Decimal(row[0]) + trade.qty), trade.client_id),
+            )
+
+    def _new_leg(self, trade: Trade) -> LegRow:
+        """Begin a leg; one that no intent of ours opened is foreign and has no plan."""
+        intent = self._db.execute(
+            "SELECT i.decision_id, i.strategy, i.exit FROM orders o JOIN intents i"
+            " USING (decision_id) WHERE o.client_id = ?",
+            (trade.client_id,),
+        ).fetchone()
+        foreign = (f"foreign:{trade.symbol}:{trade.trade_id}", "foreign", "null")
+        decision_id, strategy, plan = intent or foreign
+        used = self._db.execute(
+            "SELECT 1 FROM legs WHERE position_id = ?", (decision_id,)
+        ).fetchone()
+        # A late fill can open a leg that its own decision had opened and closed before.
+        position_id = decision_id if used is None else f"{decision_id}:{trade.trade_id}"
+        return first_leg(position_id, strategy, plan, trade)
+
+    def add_cash(self, rows: Iterable[CashRow]) -> None:
+        """Record movements of the wallet once by their id."""
+        new: list[CashRow] = []
+        with self.transaction():
+            new.extend(row for row in rows if self._insert("cash", row, "IGNORE"))
+        for row in new:
+            self._cash = with_cash(self._cash, row)
+
+    def keep_anchors(self, anchors: Anchors) -> None:
+        """Record the NAVs that drawdown and day loss are measured from."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO anchors VALUES (1, ?, ?, ?)",
+                (anchors.peak_usd, anchors.day_start_usd, anchors.day),
+            )
+
+    # ------------------------------------------------------------ views
+
+    @property
+    def cash(self) -> CashTotals:
+        """The exact sums of everything booked."""
+        return self._cash
+
+    def anchors(self) -> Anchors | None:
+        """Return the anchors, or None before the first."""
+        row = self._db.execute("SELECT peak_usd, day_start_usd, day FROM anchors").fetchone()
+        return None if row is None else Anchors(*row)
+
+    def open_orders(self) -> tuple[OrderRecord, ...]:
+        """List the orders that are not terminal, oldest first."""
+        return self._since_write("open_orders", self._read_open_orders)
+
+    def routes(self) -> Mapping[str, Route]:
+        """List the intents that are not done, by decision id, with their newest attempt."""
+        return self._since_write("routes", self._read_routes)
+
+    def legs(self) -> Mapping[LegKey, LegRecord]:
+        """List the open legs."""
+        return self._since_write("legs", self._read_legs)
+
+    def _since_write(self, view: str, read: Callable[[], V]) -> V:
+        """Return what `read` gives, asked once until something is written."""
+        commits = self._file.commits
+        kept = self._views.get(view)
+        if kept is None or kept[0] != commits or self._db.in_transaction:
+            kept = self._views[view] = (commits, read())
+        found: V = kept[1]
+        return found
+
+    def _read_open_orders(self) -> tuple[OrderRecord, ...]:
+        rows = self._db.execute(
+            "SELECT * FROM orders WHERE state IN ('PREP','LIVE','PARTIAL','UNKNOWN')"
+            " ORDER BY signed_ts, client_id"
+        )
+        return tuple(of_row(row, OrderRecord) for row in rows)
+
+    def _read_routes(self) -> dict[str, Route]:
+        rows = self._db.execute("SELECT * FROM intents WHERE done = 0 ORDER BY ts, decision_id")
+        intents = [of_row(row, IntentRow) for row in rows]
+        return {
+            each.decision_id: route_of(each, self._attempts(each.decision_id)) for each in intents
+        }
+
+    def _attempts(self, decision_id: str) -> list[OrderRecord]:
+        rows = self._db.execute(
+            "SELECT * FROM orders WHERE decision_id = ? ORDER BY attempt", (decision_id,)
+        )
+        return [of_row(row, OrderRecord) for row in rows]
+
+    def _read_legs(self) -> dict[LegKey, LegRecord]:
+        rows = self._db.execute(
+            "SELECT * FROM legs WHERE closed_ts IS NULL ORDER BY opened_ts, position_id"
+        )
+        legs = [of_row(row, LegRow) for row in rows]
+        return {(leg.symbol, leg.position_side): leg_of(leg) for leg in legs}
+
+    def entries(self, since_ts: float) -> dict[str, tuple[float, ...]]:
+        """List the times of entries after `since_ts`, by symbol."""
+        found: dict[str, list[float]] = {}
+        rows = self._db.execute(
+            "SELECT symbol, ts FROM intents WHERE action = 'entry' AND ts > ? ORDER BY ts",
+            (since_ts,),
+        )
+        for symbol, ts in rows:
+            found.setdefault(symbol, []).append(ts)
+        return {symbol: tuple(times) for symbol, times in found.items()}
+
+    def last_trade_ts(self, symbol: str) -> float:
+        """Return when `symbol` last traded for us; 0 when never."""
+        row = self._db.execute("SELECT max(ts) FROM fills WHERE symbol = ?", (symbol,)).fetchone()
+        return float(row[0] or 0.0)
+
+    def begun_ts(self) -> float | None:
+        """Return the moment that the cash identity starts from; None before the first account."""
+        row = self._db.execute("SELECT ts FROM cash WHERE cash_id = 'start'").fetchone()
+        return None if row is None else float(row[0])
+
+    def last_cash_ts(self) -> float:
+        """Return when cash last moved; 0 when never."""
+        return float(self._db.execute("SELECT max(ts) FROM cash").fetchone()[0] or 0.0)
+
+    def counts(self) -> dict[str, int]:
+        """Count intents, orders, fills and maker fills, and legs, for reports."""
+        tables = {"intents": "intents", "orders": "orders", "fills": "fills", "legs": "legs"}
+        counted = {
+            name: int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - constants above
+            for name, table in tables.items()
+        }
+        maker = self._db.execute("SELECT count(*) FROM fills WHERE maker = 1").fetchone()[0]
+        return {**counted, "maker_fills": int(maker)}
+
+    def _sum_cash(self) -> CashTotals:
+        # Summed here and not in SQL, whose sum() of text is a float.
+        totals = CashTotals()
+        for row in self._db.execute("SELECT * FROM fills"):
+            totals = with_trade(totals, of_row(row, Trade))
+        for row in self._db.execute("SELECT * FROM cash"):
+            totals = with_cash(totals, of_row(row, CashRow))
+        return totals
+
+
+def _in_time(trade: Trade) -> tuple[float, int, str]:
+    # Ids are numbers that grow, written as text: the longer one is the later one.
+    return trade.ts, len(trade.trade_id), trade.trade_id

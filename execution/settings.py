@@ -1,0 +1,369 @@
+"""The one door to configuration: environment, `.env`, `ops/*.toml` and VERSION → frozen Settings.
+
+Whatever is unknown, missing, out of range or contradictory raises ConfigError, which names the
+variable or the file and key, and says what to type. `publish_values()` alone is read afresh at each
+call and never raises: publishing must not be in the way of trading.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Struct
+
+from execution import environment, guards
+from execution.core.policy import (
+    Market,
+    Policy,
+    RiskLimits,
+    Router,
+    Strategy,
+    StrategyFile,
+    Universe,
+    contradictions,
+)
+from execution.environment import ROOT, Environ, Secret
+from execution.errors import ConfigError
+from execution.guards import Env, Mode, PublishValues, Refused, Trading
+from execution.services import Services
+from execution.v6_flags import read_flags
+
+T = TypeVar("T")
+
+VERSION_WHEN_MISSING: Final = "v6.0-beta-preview"
+RECORDED_BAR_S: Final = 60  # recorded and exchange bars are one minute long
+# Computing and publishing on a busy machine, beyond the loop's pause.
+WORK_ALLOWANCE_S: Final = 0.5
+# A socket's path holds 107 bytes, and supervisor binds `<path>.<pid>` first.
+SOCKET_PATH_BYTES: Final = 107 - len(".4194304")
+FOLDERS: Final = ("state", "execution", "run", "ledger")
+
+
+class Settings(Struct, frozen=True):
+    """Everything a process is told at its start.
+
+    `policy.strategies` are those of `market`; `account` names ledger, locks, ids and documents;
+    `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds.
+    """
+
+    root: Path
+    log_dir: Path
+    ops_dir: Path
+    engine_version: str
+    env: Env
+    dry_run: bool
+    testnet: bool
+    mode: Mode
+    market: Market
+    replay_dir: Path | None
+    account: str
+    flags: dict[str, bool]
+    max_loops: int
+    policy: Policy
+    services: Services
+    api_key: Secret
+    api_secret: Secret
+    base_url: str | None
+    firestore_project: str | None
+    firestore_credentials: Path | None
+    firestore_emulator: str | None
+    nav_cutoff_ts_iso: float | None
+    nav_cutoff_secago: float | None
+    paper_faults: Path | None
+
+
+def load(environ: Environ | None = None, over: Environ | None = None) -> Settings:
+    """Read everything, once.
+
+    None is the process environment over the project's `.env`; a mapping stands in for both, with
+    the `.env` beneath it that its own HEDGE_ENV_FILE names, if it does. `over` beats both: it is
+    what a command was told on its own line.
+    """
+    exported, beneath = _sources(environ)
+    values = {**beneath, **exported, **(over or {})}
+    trading = _decide_trading(values)
+    if isinstance(trading, Refused):
+        raise ConfigError(trading.reason)
+    flags = read_flags(values)
+    account = environment.read_matching(
+        values, "HEDGE_ACCOUNT", r"[a-z0-9-]{1,16}", "main", "1 to 16 of a-z, 0-9 and -"
+    )
+    ops_dir = environment.read_path(values, "HEDGE_OPS_DIR") or ROOT / "ops"
+    services = read_toml(ops_dir / "services.toml", Services)
+    return Settings(
+        root=ROOT,
+        log_dir=environment.read_path(values, "HEDGE_LOG_DIR") or ROOT / "logs",
+        ops_dir=ops_dir,
+        engine_version=engine_version(ROOT),
+        env=trading.env,
+        dry_run=trading.dry_run,
+        testnet=trading.testnet,
+        mode=trading.mode,
+        market=trading.market,
+        replay_dir=_replay_dir(trading),
+        account=account,
+        flags=flags,
+        max_loops=_max_loops(values),
+        policy=_read_policy(ops_dir, services, trading.market, account, flags),
+        services=services,
+        api_key=environment.read_secret(values, "BINANCE_API_KEY"),
+        api_secret=environment.read_secret(values, "BINANCE_API_SECRET"),
+        base_url=environment.read_base_url(values),
+        firestore_project=_project(values),
+        firestore_credentials=environment.read_path(values, "GOOGLE_APPLICATION_CREDENTIALS"),
+        firestore_emulator=environment.read_emulator(values),
+        nav_cutoff_ts_iso=environment.read_cutoff_ts(values),
+        nav_cutoff_secago=environment.read_cutoff_age(values),
+        paper_faults=_paper_faults(values, trading),
+    )
+
+
+def log_dir(environ: Environ | None = None) -> Path:
+    """Return the log folder alone: an operator must reach it also where a setting is wrong."""
+    exported, beneath = _sources(environ)
+    return environment.read_path({**beneath, **exported}, "HEDGE_LOG_DIR") or ROOT / "logs"
+
+
+def _sources(environ: Environ | None) -> tuple[Environ, Environ]:
+    """Return what is exported, and the `.env` beneath it."""
+    if environ is None:
+        return os.environ, environment.read_dotenv(environment.dotenv_path(os.environ))
+    beneath = environ.get("HEDGE_ENV_FILE")
+    return environ, environment.read_dotenv(environment.dotenv_path(environ)) if beneath else {}
+
+
+def _decide_trading(values: Environ) -> Trading | Refused:
+    names = ("ENV", "DRY_RUN", "BINANCE_TESTNET", "MARKET")
+    return guards.trading_mode(*map(values.get, names))
+
+
+def _replay_dir(trading: Trading) -> Path | None:
+    if trading.replay_folder is None:
+        return None
+    folder = environment.resolve("MARKET", trading.replay_folder)
+    if not folder.is_dir():
+        raise ConfigError(f"MARKET=replay:{trading.replay_folder}: there is no folder {folder}")
+    return folder
+
+
+def _paper_faults(values: Environ, trading: Trading) -> Path | None:
+    path = environment.read_path(values, "PAPER_FAULTS")
+    if path is None:
+        return None
+    if trading.mode != "paper":
+        raise ConfigError("PAPER_FAULTS: faults are rehearsed on paper: unset it, or set DRY_RUN=1")
+    if not path.is_file():
+        raise ConfigError(f"PAPER_FAULTS: there is no file {path}")
+    return path
+
+
+def _max_loops(values: Environ) -> int:
+    wanted = "a whole number, where 0 is for ever"
+    return int(environment.read_matching(values, "MAX_LOOPS", r"[0-9]{1,9}", "0", wanted))
+
+
+def _project(values: Environ) -> str | None:
+    name, wanted = "FIRESTORE_PROJECT_ID", "a project's id, as in hedge-mirror-1"
+    pattern = r"([a-z0-9][a-z0-9.:-]{0,62})?"
+    return environment.read_matching(values, name, pattern, "", wanted) or None
+
+
+# ---------------------------------------------------------------- publishing, read afresh
+
+
+def publish_values(environ: Environ | None = None) -> PublishValues:
+    """Collect what a publish decision reads, from environment and `.env` as they are now."""
+    problem: str | None = None
+    try:
+        exported, beneath = _sources(environ)
+    except ConfigError as error:
+        exported, beneath, problem = os.environ if environ is None else environ, {}, str(error)
+    values = {**beneath, **exported}
+    decided = _decide_trading(values)
+    trading = decided if isinstance(decided, Trading) else None
+    return PublishValues(
+        supervised="SUPERVISOR_ENABLED" in exported,
+        exported=_guard_variables(exported),
+        dotenv=_guard_variables(beneath),
+        env=None if trading is None else trading.env,
+        mode=None if trading is None else trading.mode,
+        project_id=values.get("FIRESTORE_PROJECT_ID") or None,
+        emulator_host=values.get("FIRESTORE_EMULATOR_HOST") or None,
+        problem=problem,
+    )
+
+
+def _guard_variables(values: Environ) -> dict[str, str]:
+    return {name: values[name] for name in guards.NEEDED["sync_state"] if name in values}
+
+
+# ---------------------------------------------------------------- ops/*.toml
+
+
+def _read_policy(
+    ops_dir: Path, services: Services, market: Market, account: str, flags: Mapping[str, bool]
+) -> Policy:
+    strategy_file = read_toml(ops_dir / "strategy.toml", StrategyFile)
+    limits = read_toml(ops_dir / "risk.toml", RiskLimits)
+    universe = read_toml(ops_dir / "universe.toml", Universe)
+    router = read_toml(ops_dir / "router.toml", Router)
+    wrong = (
+        *contradictions(strategy_file.strategy, limits, universe),
+        *_timing_contradictions(strategy_file.strategy, limits, services),
+    )
+    if wrong:
+        raise ConfigError("\n".join(f"{ops_dir}/{line}" for line in wrong))
+    return Policy(
+        account=account,
+        strategies=tuple(each for each in strategy_file.strategy if market in each.markets),
+        sizing=strategy_file.sizing,
+        limits=limits,
+        router=router,
+        universe=universe,
+        leverage=float(services.paper.leverage),
+        clamp=flags["RISK_ENGINE_V6_ENABLED"],
+    )
+
+
+def _timing_contradictions(
+    strategies: tuple[Strategy, ...], limits: RiskLimits, services: Services
+) -> Iterator[str]:
+    """Name what the files and the suite's clocks say against each other."""
+    try:
+        ZoneInfo(limits.book.day_time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield f"risk.toml: book.day_time_zone: there is no time zone {limits.book.day_time_zone!r}"
+    round_s = services.executor.loop_s + WORK_ALLOWANCE_S
+    for key, least_s in (
+        ("nav_max_age_s", 2 * round_s),
+        ("market_max_age_s", 2 * round_s),
+        ("reconciliation_max_age_s", 2 * (round_s + services.executor.reconcile_s)),
+    ):
+        limit_s: float = getattr(limits.freshness, key)
+        if limit_s < least_s:
+            yield (
+                f"risk.toml: freshness.{key} {limit_s:g} is below {least_s:g}, twice what the loop "
+                f"of services.toml takes: it would veto a healthy book"
+            )
+    base_s: dict[Market, int] = {
+        "sim": services.sim.bar_s,
+        "replay": RECORDED_BAR_S,
+        "binance": RECORDED_BAR_S,
+    }
+    for strategy in strategies:
+        for market in strategy.markets:
+            if strategy.bar_s % base_s[market]:
+                yield (
+                    f"strategy.toml: strategy {strategy.name}: bar_s {strategy.bar_s} is no "
+                    f"multiple of the {base_s[market]} s bars of market {market}"
+                )
+
+
+def read_toml(path: Path, shape: type[T]) -> T:
+    """Decode one toml file strictly; ConfigError names the file and the key."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: is missing: restore it, or mend HEDGE_OPS_DIR") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as toml: {error}") from error
+    for key in _not_finite(raw, ""):
+        raise ConfigError(f"{path}: {key}: nan and inf are not numbers here")
+    try:
+        return msgspec.convert(raw, shape)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_say(str(error), raw, shape)}") from error
+
+
+def _not_finite(value: object, key: str) -> Iterator[str]:
+    if isinstance(value, float) and not isfinite(value):
+        yield key
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_finite(inner, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _not_finite(inner, f"{key}[{place}]")
+
+
+def _say(error: str, raw: dict[str, Any], shape: type[object]) -> str:
+    """Turn msgspec's `what - at place` into `key: what`, naming the entry of a table or list."""
+    what, _, at = error.partition(" - at ")
+    place = at.replace("`", "").removeprefix("$").removeprefix(".")
+    if entry := re.fullmatch(r"(?:key in \$\.(\w+)|(\w+)\[\.\.\.\])(.*)", place):
+        table = entry[1] or entry[2]
+        place = f"{table}.{_failing_key(table, error, raw, shape)}{entry[3]}"
+    elif entry := re.fullmatch(r"(\w+)\[(\d+)\](.*)", place):
+        item = raw[entry[1]][int(entry[2])]
+        named = item.get("name", item.get("symbol")) if isinstance(item, dict) else None
+        place = f"{entry[1]}[{named or entry[2]}]{entry[3]}"
+    if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", what):
+        place = f"{place}.{field[2]}".removeprefix(".")
+        what = "is unknown: remove it" if "unknown" in field[1] else "is missing: add it"
+    return f"{place}: {what}" if place else what
+
+
+def _failing_key(table: str, error: str, raw: dict[str, Any], shape: type[object]) -> str:
+    """Find the entry that alone makes the same error; msgspec does not say which it is."""
+    for key, value in raw[table].items():
+        try:
+            msgspec.convert({**raw, table: {key: value}}, shape)
+        except msgspec.ValidationError as alone:
+            if str(alone) == error:
+                return str(key)
+    return "?"
+
+
+# ---------------------------------------------------------------- version and log folder
+
+
+def engine_version(root: Path = ROOT) -> str:
+    """Return the text of VERSION; a name of its own only where the file is missing."""
+    path = root / "VERSION"
+    try:
+        version = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return VERSION_WHEN_MISSING
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if not version:
+        raise ConfigError(f"{path}: is empty: write the version into it, as in v6.0-rc 2026-01-31")
+    return version
+
+
+def prepare_log_dir(settings: Settings) -> None:
+    """Make the log folder and what is in it, and prove that each folder can be written.
+
+    Raises ConfigError naming the folder. A file is written in earnest: mode bits say nothing to
+    root, and nothing about a read-only or full disk.
+    """
+    socket = settings.log_dir / "run" / "supervisor.sock"
+    length = len(os.fsencode(socket))
+    if length > SOCKET_PATH_BYTES:
+        raise ConfigError(
+            f"log folder {settings.log_dir}: the socket {socket} has {length} bytes, and supervisor "
+            f"can open at most {SOCKET_PATH_BYTES}: set HEDGE_LOG_DIR to a shorter path"
+        )
+    for folder in (settings.log_dir, *(settings.log_dir / name for name in FOLDERS)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if folder.name == "run":
+                folder.chmod(0o700)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+                probe.write(b"probe")
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError as error:
+            raise ConfigError(
+                f"log folder {folder}: cannot be written ({error.strerror}): mend it, or set "
+                f"HEDGE_LOG_DIR to a folder that can"
+            ) from error

@@ -1,0 +1,1 @@
+"""The shape of every state file and journal record: the one source of their keys."""

@@ -1,0 +1,327 @@
+"""One value per journal event; `event` is the tag, `ts` epoch seconds UTC, `run_id` the writer's.
+
+Records are read leniently (unknown keys pass), because a journal outlives the version that wrote it.
+Quantities, prices and USD are floats here: journals feed statistics, the ledger keeps the exact text.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from execution.core.records import Action
+from execution.core.seam import OrderState, OrderType, PositionSide, Side
+from execution.core.types import TradingStateName
+from execution.state_schema.envelope import Count, Text, Ts, V6Flags
+
+
+class Record(Struct, frozen=True, kw_only=True, tag_field="event"):
+    """What every record carries besides its event."""
+
+    ts: Ts
+    run_id: Text
+
+
+# ---------------------------------------------------------------- orders_attempted
+
+
+class Intent(Record, frozen=True, kw_only=True, tag="intent", gc=False):
+    """An order that was wanted, after sizing and before risk."""
+
+    decision_id: Text
+    strategy: str
+    symbol: Text
+    position_side: PositionSide
+    side: Side
+    action: Action
+    qty: float
+    mark_price: float
+    notional_usd: float
+    reduce_only: bool
+    urgent: bool
+    reason: str
+    bar_open_ts: float | None
+    size_factor: float | None
+    position_id: str | None
+    stop_price: float | None
+    take_profit_price: float | None
+    deadline_ts: float | None
+
+
+# ---------------------------------------------------------------- orders_executed
+
+
+class OrderFacts(Record, frozen=True, kw_only=True, gc=False):
+    """What every event of one order says of the order."""
+
+    decision_id: str
+    client_id: Text
+    attempt: int
+    symbol: Text
+    side: Side
+    position_side: PositionSide
+    type: OrderType
+    qty: float
+    filled_qty: float
+    price: float | None
+    stop_price: float | None
+    reduce_only: bool
+    foreign: bool
+    state: OrderState
+    was: OrderState
+    reason: str
+    venue_order_id: str | None
+
+
+class Ack(OrderFacts, frozen=True, kw_only=True, tag="ack", gc=False):
+    """The venue has the order."""
+
+
+class Cancel(OrderFacts, frozen=True, kw_only=True, tag="cancel", gc=False):
+    """The order ended unfilled, or only partly filled: canceled or expired."""
+
+
+class Reject(OrderFacts, frozen=True, kw_only=True, tag="reject", gc=False):
+    """The venue refused; the order does not exist."""
+
+    code: str | None
+
+
+class Unknown(OrderFacts, frozen=True, kw_only=True, tag="unknown", gc=False):
+    """Nobody knows whether the order exists."""
+
+
+class Resolved(OrderFacts, frozen=True, kw_only=True, tag="resolved", gc=False):
+    """An unknown order's fate is known now: `state`."""
+
+
+class Fill(Record, frozen=True, kw_only=True, tag="fill", gc=False):
+    """One trade of the venue; `decision_id` is null for an order that is not ours."""
+
+    decision_id: str | None
+    client_id: str
+    trade_id: Text
+    venue_order_id: str
+    symbol: Text
+    side: Side
+    position_side: PositionSide
+    qty: float
+    price: float
+    fee_usd: float
+    realized_usd: float
+    maker: bool
+    trade_ts: float
+
+
+class Close(Record, frozen=True, kw_only=True, tag="close", gc=False):
+    """A leg went flat; `realized_usd` is before `fees_usd`."""
+
+    position_id: Text
+    strategy: str
+    symbol: Text
+    position_side: PositionSide
+    opened_ts: float
+    closed_ts: float
+    qty: float
+    realized_usd: float
+    fees_usd: float
+
+
+OrderEvent = Ack | Fill | Close | Cancel | Reject | Unknown | Resolved
+
+
+# ---------------------------------------------------------------- order_metrics
+
+
+class FillMetric(Record, frozen=True, kw_only=True, tag="fill", gc=False):
+    """What one trade cost, and how it was reached; null is what is not known of it.
+
+    `slippage_bps` is against `decision_price`, positive when worse for us; `offset_bps` is how far
+    the limit price stood from `decision_price`, positive away from the market.
+    """
+
+    decision_id: str | None
+    client_id: str
+    trade_id: Text
+    symbol: Text
+    side: Side
+    position_side: PositionSide
+    route: Literal["maker", "taker"]
+    type: OrderType | None
+    attempt: int | None
+    qty: float
+    price: float
+    fees_usd: float
+    decision_price: float | None
+    slippage_bps: float | None
+    offset_bps: float | None
+    sent_ts: float | None
+    filled_ts: float
+    wait_s: float | None
+
+
+# ---------------------------------------------------------------- risk_vetoes, signal_metrics
+
+
+class Veto(Record, frozen=True, kw_only=True, tag="veto", gc=False):
+    """A refusal by its headline; `reasons` are all limits that said no, in their order."""
+
+    decision_id: Text
+    strategy: str
+    symbol: Text
+    position_side: PositionSide
+    side: Side
+    action: Action
+    qty: float
+    reason: Text
+    limit: float | str | None
+    observed: float | str | None
+    unit: str
+    reasons: tuple[str, ...]
+
+
+class SignalMetric(Record, frozen=True, kw_only=True, tag="signal", gc=False):
+    """What one strategy saw on one closed bar."""
+
+    strategy: str
+    symbol: Text
+    position_side: PositionSide
+    action: Literal["entry", "exit"]
+    bar_open_ts: float
+    strength: float
+    reason: str
+    atr: float | None
+
+
+# ---------------------------------------------------------------- series
+
+
+class NavPoint(Record, frozen=True, kw_only=True, tag="nav", gc=False):
+    """The NAV of one minute; a minute in which it was unknown or stale has no point."""
+
+    nav_usd: float
+    wallet_usd: float | None
+    unrealized_usd: float | None
+    gross_usd: float | None
+    net_usd: float | None
+    peak_usd: float | None
+    drawdown_pct: float | None
+
+
+class MarkPoint(Record, frozen=True, kw_only=True, tag="mark", gc=False):
+    """The mark of one symbol in one minute; `quote_ts` is the market's own time."""
+
+    symbol: Text
+    mark_price: float
+    quote_ts: float
+
+
+# ---------------------------------------------------------------- operations
+
+
+class FlagsStart(Record, frozen=True, kw_only=True, tag="start"):
+    """A process started with these flags."""
+
+    process: Text
+    engine_version: Text
+    flags: V6Flags
+
+
+class FlagChange(Record, frozen=True, kw_only=True, tag="change", gc=False):
+    """One flag differs from the last start of the same process."""
+
+    process: Text
+    flag: Text
+    was: bool
+    now: bool
+
+
+class Alert(Record, frozen=True, kw_only=True, tag="alert", gc=False):
+    """Something a person should know; `subject` is the stage, symbol or file it is about."""
+
+    severity: Literal["info", "warning", "critical"]
+    kind: Text
+    subject: str
+    text: str
+    trading_state: TradingStateName | None = None
+
+
+class OperatorAct(Record, frozen=True, kw_only=True, tag="act", gc=False):
+    """What an operator asked for or did, and what came of it."""
+
+    act: Text
+    user: str
+    reason: str
+    command_id: str | None = None
+    outcome: str | None = None
+
+
+class SyncHeartbeat(Record, frozen=True, kw_only=True, tag="heartbeat", gc=False):
+    """One cycle of sync_state."""
+
+    enabled: bool
+    disabled_reason: str | None
+    writes: Count
+    skipped_unchanged: Count
+    failures: Count
+    lag_s: float | None
+    nav_usd: float | None
+    gross_usd: float | None
+    net_usd: float | None
+
+
+class RouterHealthPoint(Record, frozen=True, kw_only=True, tag="router_health", gc=False):
+    """One symbol's router health when it was recomputed."""
+
+    symbol: Text
+    n: Count
+    maker_fill_rate: float | None
+    fallback_rate: float | None
+    slippage_p50: float | None
+    slippage_p95: float | None
+    quality: Text
+
+
+# ---------------------------------------------------------------- the pipelines
+
+
+class Judgement(Struct, frozen=True, kw_only=True, gc=False):
+    """What one policy made of one decision; `qty` is 0 when vetoed."""
+
+    approved: bool
+    reason: str | None
+    qty: float
+    notional_usd: float
+    clamped_by: str | None = None
+
+
+class ShadowDecision(Record, frozen=True, kw_only=True, tag="decision"):
+    """One decision id under both policies; null where that policy wanted nothing."""
+
+    decision_id: Text
+    strategy: str
+    symbol: Text
+    position_side: PositionSide
+    action: Action
+    mark_price: float
+    live: Judgement | None
+    shadow: Judgement | None
+
+
+class ShadowHeartbeat(Record, frozen=True, kw_only=True, tag="heartbeat", gc=False):
+    """The shadow pipeline is watched, whether or not it decides."""
+
+    reason: str
+
+
+class ComparePoint(Record, frozen=True, kw_only=True, tag="compare", gc=False):
+    """One cycle of the comparison."""
+
+    sample_size: Count
+    veto_mismatch_pct: float | None
+    agreement_pct: float | None
+    size_diff_mean: float | None
+    slippage_diff_mean_bps: float | None
+    is_warmup: bool
+    shadow_enabled: bool

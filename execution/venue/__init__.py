@@ -1,0 +1,1 @@
+"""The venue seam: exchanges and markets, real and simulated."""

@@ -1,0 +1,27 @@
+"""A benchmark's figures as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 140
+
+
+def show(title: str, rows: Sequence[Struct]) -> None:
+    """Print one row per value, its fields as columns."""
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    grid = Table(title=title)
+    for field in msgspec.structs.fields(rows[0]):
+        grid.add_column(field.name, justify="right", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(_text, msgspec.structs.astuple(row)))
+    console.print(grid)
+
+
+def _text(figure: object) -> str:
+    return f"{figure:.3g}" if isinstance(figure, float) else str(figure)

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from execution.core.payloads import compare_summary, intel, shadow_head, unmeasured
+from execution.core.payloads.compare_summary import CompareFacts
+from execution.core.payloads.processes import process_health
+from execution.core.payloads.run import Measured, ServiceInfo
+from execution.core.payloads.shadow_head import ShadowFacts
+from execution.core.types import Book
+from execution.state_schema.envelope import V6Flags
+from execution.state_schema.files import JournalPosition
+from execution.state_schema.intel_files import AllocationGlobal, ScoreRow
+from execution.state_schema.journals import Judgement, ShadowDecision, ShadowHeartbeat
+from scripts.benchmarks import sample
+
+NOW = sample.NOW
+ON = V6Flags(*[True] * 6)
+OFF = V6Flags(*[False] * 6)
+RUN = replace(sample.run_info(), flags=ON)
+SYMBOLS = [listing.symbol for listing in RUN.policy.universe.listing]
+NOTHING_YET = unmeasured.intel(RUN.policy, Book(), NOW)
+
+
+# ---------------------------------------------------------------- the slow cadence
+
+
+def test_router_health_has_a_row_for_every_symbol_before_any_order():
+    built = intel.router_health(NOTHING_YET, RUN)
+    assert [row.symbol for row in built.symbols] == SYMBOLS
+    row = built.symbols[0]
+    assert row.n == 0
+    assert [row.maker_fill_rate, row.fallback_rate, row.slippage_p50, row.slippage_p95] == [
+        None
+    ] * 4
+    assert (row.policy.quality, row.policy.reason) == ("unknown", "not measured yet")
+    assert row.policy.maker_first is RUN.policy.router.maker_first
+    assert row.maker_offset_bps == RUN.policy.router.offset_bps
+
+
+def test_scores_are_neutral_until_measured():
+    built = intel.symbol_scores(NOTHING_YET, RUN)
+    assert {row.symbol: row.score for row in built.symbols} == dict.fromkeys(SYMBOLS, 0.45)
+    assert all(row.components == {} for row in built.symbols)
+
+
+def test_scores_are_best_first():
+    rows = tuple(
+        ScoreRow(symbol=symbol, score=score, components={}, inputs={})
+        for symbol, score in (("B", 0.2), ("C", 0.9), ("A", 0.2))
+    )
+    built = intel.symbol_scores(replace(NOTHING_YET, scores=Measured(NOW, rows)), RUN)
+    assert [row.symbol for row in built.symbols] == ["C", "A", "B"]
+
+
+def test_expectancy_counts_nothing():
+    built = intel.expectancy(NOTHING_YET, RUN)
+    assert (built.sample_count, built.symbols, built.hours, built.regimes) == (0, {}, {}, {})
+    assert built.lookback_hours == 168.0
+
+
+def test_suggestions_say_why_there_are_none():
+    assert intel.router_suggestions(NOTHING_YET, RUN).note == "not measured yet"
+    assert intel.router_suggestions(NOTHING_YET, RUN).symbols == ()
+    built = intel.allocation_suggestions(NOTHING_YET, RUN)
+    assert (built.symbols, built.note, built.book.risk_mode) == ((), "not measured yet", "cautious")
+    assert built.book.current_equity_usd is None
+
+
+def test_the_allocator_knows_the_book_when_it_is_known():
+    found = unmeasured.intel(RUN.policy, sample.tick(0).state.book, NOW)
+    book = intel.allocation_suggestions(found, RUN).book
+    assert (book.current_equity_usd, book.current_drawdown_pct) == (100_000.0, 1.25)
+    assert book.risk_mode == "cautious"
+
+
+@pytest.mark.parametrize(("flags", "equity"), [(OFF, 100.0), (ON, None)])
+def test_allocator_off_or_without_equity_is_cautious(flags, equity):
+    book = AllocationGlobal(
+        current_equity_usd=equity, current_drawdown_pct=None, risk_mode="normal"
+    )
+    figures = replace(NOTHING_YET.allocation.value, book=book)
+    found = replace(NOTHING_YET, allocation=Measured(NOW, figures))
+    built = intel.allocation_suggestions(found, replace(RUN, flags=flags))
+    assert (built.book.risk_mode, built.enabled) == ("cautious", flags is ON)
+
+
+def test_what_is_off_says_so_and_lists_nothing():
+    run = replace(RUN, flags=OFF)
+    assert intel.symbol_scores(NOTHING_YET, run).intel_enabled is False
+    assert intel.symbol_scores(NOTHING_YET, run).symbols == ()
+    assert intel.expectancy(NOTHING_YET, run).enabled is False
+    assert intel.router_suggestions(NOTHING_YET, run).note == "switched off"
+    assert intel.allocation_suggestions(NOTHING_YET, run).note == "switched off"
+    assert len(intel.router_health(NOTHING_YET, run).symbols) == len(SYMBOLS)
+
+
+def test_each_file_keeps_the_time_of_its_own_computation():
+    found = replace(NOTHING_YET, scores=Measured(NOW + 9, NOTHING_YET.scores.value))
+    assert intel.symbol_scores(found, RUN).updated_ts == NOW + 9
+    assert intel.expectancy(found, RUN).updated_ts == NOW
+
+
+# ---------------------------------------------------------------- the shadow head
+
+
+def judged(approved: bool) -> Judgement:
+    return Judgement(approved=approved, reason=None, qty=1.0, notional_usd=2.0)
+
+
+def decision(n: int, shadow: bool | None) -> ShadowDecision:
+    return ShadowDecision(
+        ts=NOW + n,
+        run_id="r",
+        decision_id=f"d{n}",
+        strategy="s",
+        symbol="BTCUSDT",
+        position_side="LONG",
+        action="entry",
+        mark_price=2.0,
+        live=judged(approved=True),
+        shadow=None if shadow is None else judged(shadow),
+    )
+
+
+def beat(n: int) -> ShadowHeartbeat:
+    return ShadowHeartbeat(ts=NOW + n, run_id="r", reason="watching")
+
+
+AT = JournalPosition(inode=1, offset=2, mark=3)
+
+
+def test_before_any_decision_the_head_holds_a_heartbeat():
+    built = shadow_head.build(ShadowFacts(), "v6", ON, "r", NOW)
+    assert built.last_decision == ShadowHeartbeat(
+        ts=NOW, run_id="r", reason="no shadow decision yet"
+    )
+    assert (built.total, built.allowed, built.vetoed, built.last_decision_age_s) == (0, 0, 0, None)
+    assert built.heartbeat_ts is None
+
+
+def test_counts_and_the_newest_decision():
+    records = [decision(1, True), beat(2), decision(3, False), decision(4, None), beat(5)]
+    facts = shadow_head.fold(ShadowFacts(), records, AT)
+    built = shadow_head.build(facts, "v6", ON, "r", NOW + 10)
+    assert (built.total, built.allowed, built.vetoed) == (2, 1, 1)
+    assert built.last_decision == records[2]
+    assert (built.last_decision_age_s, built.heartbeat_ts, built.journal) == (7.0, NOW + 5, AT)
+
+
+def test_a_heartbeat_never_erases_the_last_decision():
+    head = shadow_head.build(
+        shadow_head.fold(ShadowFacts(), [decision(1, True)], AT), "v6", ON, "r", NOW + 1
+    )
+    after = shadow_head.fold(shadow_head.recall(head), [beat(9)], AT)
+    assert shadow_head.build(after, "v6", ON, "r", NOW + 9).last_decision == decision(1, True)
+
+
+@given(st.lists(st.sampled_from([True, False, None, "beat"]), max_size=30), st.data())
+def test_counting_in_any_pieces_by_either_writer_is_the_same(kinds, data):
+    records = [
+        beat(n) if kind == "beat" else decision(n, kind)  # type: ignore[arg-type]
+        for n, kind in enumerate(kinds)
+    ]
+    whole = shadow_head.fold(ShadowFacts(), records, AT)
+    cut = data.draw(st.integers(0, len(records)))
+    head = shadow_head.build(
+        shadow_head.fold(ShadowFacts(), records[:cut], AT), "v6", ON, "executor", NOW + 50
+    )
+    pieces = shadow_head.fold(shadow_head.recall(head), records[cut:], AT)
+    assert pieces == whole
+    assert whole.total == whole.allowed + whole.vetoed
+
+
+def test_an_age_is_never_negative():
+    facts = ShadowFacts(total=1, allowed=1, last_decision=decision(5, True))
+    assert shadow_head.build(facts, "v6", OFF, "r", NOW).last_decision_age_s == 0.0
+    assert shadow_head.build(facts, "v6", OFF, "r", NOW).enabled is False
+
+
+# ---------------------------------------------------------------- the comparison
+
+
+def test_nothing_compared_is_null_not_zero():
+    built = compare_summary.build(CompareFacts(), "v6", OFF, NOW)
+    assert (built.sample_size, built.veto_mismatch_pct, built.agreement_pct) == (0, None, None)
+    assert (built.size_diff_stats.n, built.size_diff_stats.mean) == (0, None)
+    assert (built.is_warmup, built.shadow_enabled, built.min_sample_size) == (True, False, 200)
+    assert built.warmup_reason == "0 of 200 pairs, the shadow is switched off"
+
+
+def test_percentages_and_warmup():
+    facts = CompareFacts(pairs=40, agreed=30, by_reason={"gross_cap": 10})
+    built = compare_summary.build(facts, "v6", ON, NOW)
+    assert (built.agreement_pct, built.veto_mismatch_pct) == (75.0, 25.0)
+    assert (built.warmup_reason, built.by_reason) == ("40 of 200 pairs", {"gross_cap": 10})
+    warm = compare_summary.build(CompareFacts(pairs=200, agreed=200), "v6", ON, NOW)
+    assert (warm.is_warmup, warm.warmup_reason, warm.veto_mismatch_pct) == (False, None, 0.0)
+
+
+def test_stats_of_a_known_sample():
+    built = compare_summary.stats([4.0, 1.0, 3.0, 2.0])
+    assert (built.n, built.mean, built.p50, built.p95) == (4, 2.5, 2.0, 4.0)
+    assert compare_summary.stats([7.0]).p95 == 7.0
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50))
+def test_stats_count_only_numbers_and_stay_among_them(sample_):
+    built = compare_summary.stats(sample_)
+    finite = [number for number in sample_ if math.isfinite(number)]
+    assert built.n == len(finite)
+    if finite:
+        assert built.p50 in finite
+        assert built.p95 in finite
+        assert min(finite) <= built.p50 <= built.p95 <= max(finite)
+
+
+# ---------------------------------------------------------------- services
+
+
+def test_a_service_says_who_it_is_and_what_failed():
+    service = ServiceInfo(
+        engine_version="v6",
+        run_id="r",
+        flags=OFF,
+        pid=42,
+        started_ts=NOW - 60,
+        cycles=7,
+        errors={"cycle": 2},
+        last_error="TimeoutError",
+        rss_mb=25.5,
+    )
+    built = process_health(service, NOW)
+    assert (built.pid, built.cycles, built.errors, built.rss_mb) == (42, 7, {"cycle": 2}, 25.5)
+    assert (built.started_ts, built.updated_ts, built.last_error) == (NOW - 60, NOW, "TimeoutError")

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from execution.core import routing
+from execution.core.seam import Quote
+from execution.core.types import Approved, Decided, TradingState
+from tests.support import builders, policies
+
+NOW = builders.NOW
+RULES = builders.rules()
+LIVE = Decided(builders.ACTIVE)
+HALTED = Decided(TradingState("HALTED", ("kill_switch",)))
+REDUCING = Decided(TradingState("REDUCING", ("day_loss_limit",)))
+STATES = {"ACTIVE": LIVE, "REDUCING": REDUCING, "HALTED": HALTED}
+
+
+def step(route, live=LIVE, *, needed: bool = True, rules=RULES, now: float = NOW) -> str:
+    return routing.step(route, live, needed, rules, now)
+
+
+def legs_of(wanted, **router) -> list[tuple[str, bool]]:
+    approved = Approved(wanted, wanted.qty)
+    found = routing.plan(approved, policies.router(**router), 60)
+    return [(leg.type, leg.post_only) for leg in found.legs]
+
+
+MAKER, TAKER = ("LIMIT", True), ("MARKET", False)
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def test_an_entry_is_quoted_and_requoted_and_then_crosses_where_it_may() -> None:
+    entry = builders.intent()
+    assert legs_of(entry) == [MAKER, MAKER, TAKER]
+    assert legs_of(entry, requotes=0) == [MAKER, TAKER]
+    assert legs_of(entry, entry_taker_fallback=False) == [MAKER, MAKER]
+    assert legs_of(entry, maker_first=False) == [TAKER]
+
+
+def test_what_is_urgent_crosses_at_once() -> None:
+    assert legs_of(builders.leaving(urgent=True)) == [TAKER]
+    assert legs_of(builders.leaving(urgent=False)) == [MAKER, MAKER, TAKER]
+    assert legs_of(builders.leaving(urgent=False), exit_taker_fallback=False) == [MAKER, MAKER]
+
+
+def test_a_protection_is_one_stop_that_is_tried_again() -> None:
+    wanted = builders.leaving(action="protect")
+    found = routing.plan(Approved(wanted, wanted.qty), policies.router(), 60)
+    assert found.legs == (builders.STOP,)
+    assert found.retry_s == 2.0
+
+
+def test_only_what_reduces_is_tried_for_ever() -> None:
+    entry, leave = builders.intent(), builders.leaving()
+    assert routing.plan(Approved(entry, entry.qty), policies.router(), 60).retry_s is None
+    assert routing.plan(Approved(leave, leave.qty), policies.router(), 60).retry_s == 2.0
+
+
+def test_a_rest_is_counted_in_bars_of_the_market() -> None:
+    entry = builders.intent()
+    found = routing.plan(Approved(entry, entry.qty), policies.router(rest_bars=2.0), 5)
+    assert found.legs[0].rest_s == 10.0
+
+
+# ---------------------------------------------------------------- an order in flight
+
+
+@pytest.mark.parametrize("live", STATES.values(), ids=STATES)
+@pytest.mark.parametrize("state", ["PREP", "UNKNOWN"])
+@pytest.mark.parametrize("needed", [True, False])
+def test_an_order_in_doubt_is_waited_for_whatever_happens(state, live, needed) -> None:
+    route = builders.worked(state)
+    assert step(route, live, needed=needed, now=NOW + 10_000) == "wait"
+
+
+@pytest.mark.parametrize("state", ["LIVE", "PARTIAL"])
+def test_a_resting_order_is_canceled_at_its_deadline(state: str) -> None:
+    route = builders.worked(state)
+    assert step(route, now=NOW + 119.9) == "wait"
+    assert step(route, now=NOW + 120.0) == "cancel"
+
+
+def test_a_resting_order_is_canceled_when_the_clock_falls_behind_its_signature() -> None:
+    assert step(builders.worked("LIVE"), now=NOW - 1.0) == "cancel"
+
+
+def test_an_order_whose_purpose_is_gone_is_canceled() -> None:
+    assert step(builders.worked("LIVE"), needed=False) == "cancel"
+
+
+def test_a_stop_rests_without_a_deadline() -> None:
+    route = builders.worked("LIVE", action="protect", reduce_only=True, legs=(builders.STOP,))
+    stop = replace(route, order=replace(route.order, type="STOP_MARKET", deadline_ts=NOW))
+    assert step(stop, now=NOW + 10_000) == "wait"
+
+
+# ---------------------------------------------------------------- the next attempt
+
+
+def test_a_route_begins_by_sending() -> None:
+    assert step(builders.route()) == "send"
+
+
+@pytest.mark.parametrize("state", ["CANCELED", "EXPIRED", "REJECTED", "NEVER"])
+def test_the_next_leg_follows_at_once_when_the_one_before_has_ended(state: str) -> None:
+    assert step(builders.worked(state)) == "send"
+
+
+def test_an_entry_is_over_after_its_last_leg() -> None:
+    spent = replace(builders.worked("CANCELED"), attempts=2)
+    assert step(spent) == "done"
+
+
+@pytest.mark.parametrize(("after_s", "wanted"), [(0.0, "wait"), (1.9, "wait"), (2.0, "send")])
+def test_a_reducing_route_is_tried_again_after_a_pause(after_s: float, wanted: str) -> None:
+    exit_route = builders.worked("REJECTED", action="exit", reduce_only=True, retry_s=2.0)
+    assert step(replace(exit_route, attempts=2), now=NOW + after_s) == wanted
+
+
+def test_a_clock_that_steps_back_does_not_hold_up_a_stop() -> None:
+    stop = builders.worked(
+        "REJECTED", action="protect", reduce_only=True, retry_s=2.0, legs=(builders.STOP,)
+    )
+    assert step(stop, now=NOW - 3600) == "send"
+
+
+@pytest.mark.parametrize(
+    ("filled", "wanted"), [("0.998", "send"), ("0.9991", "done"), ("1", "done")]
+)
+def test_a_route_is_over_when_less_than_an_order_is_lacking(filled: str, wanted: str) -> None:
+    route = replace(builders.worked("CANCELED"), filled_qty=Decimal(filled))
+    assert step(route) == wanted
+
+
+def test_a_stop_is_over_when_the_leg_is_gone_and_not_by_quantity() -> None:
+    stop = builders.worked(
+        "EXPIRED",
+        action="protect",
+        reduce_only=True,
+        retry_s=2.0,
+        legs=(builders.STOP,),
+        filled_qty=Decimal(1),
+    )
+    assert step(stop, now=NOW + 2) == "send"
+    assert step(stop, needed=False) == "done"
+
+
+# ---------------------------------------------------------------- the trading state
+
+TABLE = [
+    # action, state, resting order, next attempt
+    ("entry", "ACTIVE", "wait", "send"),
+    ("entry", "REDUCING", "cancel", "done"),
+    ("entry", "HALTED", "cancel", "done"),
+    ("exit", "ACTIVE", "wait", "send"),
+    ("exit", "REDUCING", "wait", "send"),
+    ("exit", "HALTED", "cancel", "done"),
+    ("protect", "ACTIVE", "wait", "send"),
+    ("protect", "REDUCING", "wait", "send"),
+    ("protect", "HALTED", "wait", "wait"),
+    ("flatten", "ACTIVE", "wait", "send"),
+    ("flatten", "REDUCING", "wait", "send"),
+    ("flatten", "HALTED", "wait", "send"),
+]
+
+
+@pytest.mark.parametrize(("action", "state", "resting", "following"), TABLE)
+def test_the_trading_state_stops_routes(action, state, resting, following) -> None:
+    fields = {"action": action, "reduce_only": action != "entry"}
+    assert step(builders.worked("LIVE", **fields), STATES[state]) == resting
+    assert step(builders.route(**fields), STATES[state]) == following
+
+
+def test_a_halted_symbol_stops_its_routes_and_no_others() -> None:
+    halt = TradingState("HALTED", ("position_mismatch",))
+    live = Decided(builders.ACTIVE, symbol_trading={"BTCUSDT": halt})
+    assert step(builders.worked("LIVE"), live) == "cancel"
+    assert step(builders.worked("LIVE", symbol="ETHUSDT"), live) == "wait"
+
+
+@given(
+    st.sampled_from(["entry", "exit", "protect", "flatten"]),
+    st.sampled_from(["LIVE", "PARTIAL", "PREP", "UNKNOWN"]),
+    st.sampled_from(sorted(STATES)),
+    st.booleans(),
+    st.integers(min_value=1, max_value=9),
+    st.floats(min_value=0, max_value=1e6),
+)
+def test_nothing_is_sent_while_the_attempt_before_is_open(
+    action, order, state, needed, attempts, after_s
+) -> None:
+    route = builders.worked(order, action=action, reduce_only=action != "entry", retry_s=2.0)
+    found = step(replace(route, attempts=attempts), STATES[state], needed=needed, now=NOW + after_s)
+    assert found in {"wait", "cancel"}
+
+
+# ---------------------------------------------------------------- a symbol that is not shown
+
+
+def test_without_rules_an_order_is_still_canceled_and_a_filled_route_ends() -> None:
+    assert step(builders.worked("LIVE"), HALTED, rules=None) == "cancel"
+    filled = replace(builders.worked("FILLED"), filled_qty=Decimal(1))
+    assert step(filled, rules=None) == "done"
+
+
+@pytest.mark.parametrize(
+    "quote",
+    [
+        Quote(NOW, bid=float("nan"), ask=100.1, mark=100.0),
+        Quote(NOW, bid=99.9, ask=float("inf"), mark=100.0),
+        Quote(NOW, bid=0.0, ask=100.1, mark=100.0),
+        Quote(NOW, bid=100.2, ask=100.1, mark=100.0),
+        Quote(NOW, bid=99.9, ask=100.1, mark=1000.0),
+        Quote(NOW, bid=99.9, ask=100.1, mark=float("nan")),
+    ],
+)
+def test_on_an_unsound_quote_only_a_reducing_market_order_is_priced(quote: Quote) -> None:
+    assert not routing.is_priced(builders.route(), quote)
+    assert not routing.is_priced(builders.route(attempts=1), quote)
+    assert not routing.is_priced(builders.route(reduce_only=True), quote)
+    assert routing.is_priced(builders.route(reduce_only=True, attempts=1), quote)
+    assert routing.is_priced(builders.route(), builders.quote())

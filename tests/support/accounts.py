@@ -1,0 +1,147 @@
+"""The ledger and the paper exchange as two files that somebody else reads and compares."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from execution.state_schema import registry
+from execution.state_store import StateStore
+
+Row = dict[str, Any]
+LedgerLegs = dict[tuple[str, str], Decimal]
+
+FILL = (
+    "symbol",
+    "trade_id",
+    "client_id",
+    "venue_order_id",
+    "side",
+    "position_side",
+    "qty",
+    "price",
+    "fee",
+    "fee_asset",
+    "fee_usd",
+    "realized_usd",
+    "maker",
+    "ts",
+)
+
+
+def read(path: Path, sql: str) -> list[Row]:
+    """Ask a file that another process may be writing, or has left behind."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(sql)]
+
+
+class Accounts:
+    """Both books of one log folder, and what is published of them."""
+
+    def __init__(self, log_dir: Path, store: StateStore) -> None:
+        self._ledger = log_dir / "ledger" / "paper-main.sqlite"
+        self._venue = log_dir / "run" / "paper.sqlite"
+        self._store = store
+
+    def of_ledger(self, sql: str) -> list[Row]:
+        return read(self._ledger, sql)
+
+    def of_venue(self, sql: str) -> list[Row]:
+        return read(self._venue, sql)
+
+    # ------------------------------------------------------------ parts
+
+    def orders(self) -> list[Row]:
+        """List the ledger's orders with the action of their intent, oldest first."""
+        return self.of_ledger(
+            "SELECT o.*, i.action FROM orders o JOIN intents i USING (decision_id)"
+            " ORDER BY o.signed_ts, o.rowid"
+        )
+
+    def resting(self) -> list[Row]:
+        """List what rests at the venue, with the action of the ledger's intent."""
+        action = {row["client_id"]: row["action"] for row in self.orders()}
+        there = self.of_venue("SELECT * FROM orders WHERE state IN ('LIVE', 'PARTIAL')")
+        return [{**row, "action": action[row["client_id"]]} for row in there]
+
+    def fills(self) -> list[Row]:
+        return self.of_ledger(f"SELECT {', '.join(FILL)} FROM fills ORDER BY symbol, trade_id")
+
+    def trades(self) -> list[Row]:
+        return self.of_venue(f"SELECT {', '.join(FILL)} FROM trades ORDER BY symbol, trade_id")
+
+    def ledger_legs(self) -> LedgerLegs:
+        rows = self.of_ledger("SELECT * FROM legs WHERE closed_ts IS NULL")
+        return {(r["symbol"], r["position_side"]): Decimal(r["qty"]) for r in rows}
+
+    def venue_legs(self) -> LedgerLegs:
+        rows = self.of_venue("SELECT * FROM legs")
+        return {
+            (r["symbol"], r["position_side"]): Decimal(r["qty"])
+            * (1 if r["position_side"] == "LONG" else -1)
+            for r in rows
+        }
+
+    def published_legs(self) -> dict[tuple[str, str], float]:
+        positions = self._store.read(registry.POSITIONS)
+        assert positions is not None
+        return {(row.symbol, row.position_side): row.qty for row in positions.rows}
+
+    # ------------------------------------------------------------ what must hold
+
+    def check_any_moment(self) -> None:
+        """Assert what holds whenever the process dies: nothing unjournalled, nothing twice."""
+        ledger = {row["client_id"]: row for row in self.orders()}
+        venue = self.of_venue("SELECT * FROM orders ORDER BY id")
+        assert {row["client_id"] for row in venue} <= ledger.keys(), "an order without a PREP"
+        assert self.of_ledger('SELECT * FROM orders WHERE "foreign"') == [], (
+            "own, taken for another's"
+        )
+        twice = [name for name, n in Counter(r["client_id"] for r in venue).items() if n > 1]
+        assert twice == [], "one attempt, two orders at the venue"
+        live: Counter[str] = Counter()
+        for row in venue:
+            ours = ledger[row["client_id"]]
+            assert (row["symbol"], row["side"], row["qty"], row["type"]) == (
+                ours["symbol"],
+                ours["side"],
+                ours["qty"],
+                ours["type"],
+            )
+            live[ours["decision_id"]] += row["state"] in ("LIVE", "PARTIAL")
+        assert max(live.values(), default=0) <= 1, "two live attempts at one decision"
+        self._check_quantities(venue, ledger)
+        trades = [tuple(row.values()) for row in self.trades()]
+        fills = [tuple(row.values()) for row in self.fills()]
+        assert len(set(fills)) == len(fills)
+        assert set(fills) <= set(trades), "a fill that the venue does not know"
+
+    def _check_quantities(self, venue: list[Row], ledger: dict[str, Row]) -> None:
+        """Assert that all attempts at one entry together fill no more than was approved."""
+        approved = self.of_ledger("SELECT decision_id, qty FROM intents WHERE action = 'entry'")
+        filled: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for row in venue:
+            filled[ledger[row["client_id"]]["decision_id"]] += Decimal(row["filled_qty"])
+        over = [r["decision_id"] for r in approved if filled[r["decision_id"]] > Decimal(r["qty"])]
+        assert over == [], "more was filled than was approved"
+
+    def check_at_rest(self) -> None:
+        """Assert what holds once it has reconciled and ended: three books, one account."""
+        self.check_any_moment()
+        assert self.fills() == self.trades()
+        assert self.ledger_legs() == self.venue_legs()
+        published = {key: float(qty) for key, qty in self.ledger_legs().items()}
+        assert self.published_legs() == published
+        (account,) = self.of_venue("SELECT wallet_usd FROM account")
+        booked = sum(
+            Decimal(r["realized_usd"]) - Decimal(r["fee_usd"]) for r in self.fills()
+        ) + sum(Decimal(r["amount"]) for r in self.of_ledger("SELECT amount FROM cash"))
+        assert booked == Decimal(account["wallet_usd"])
+        nav = self._store.read(registry.NAV)
+        assert nav is not None
+        assert nav.identity_residual_usd == 0.0

@@ -1,0 +1,75 @@
+"""Ledger, desk and reconciler around a fake venue, driven tick by tick on a manual clock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from execution.clock import Days, ManualClock
+from execution.core import book
+from execution.core.records import Recorded
+from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
+from execution.ledger import Ledger
+from execution.ledger_file import LedgerFile
+from execution.operator_requests import NoRequests
+from execution.order_desk import OrderDesk
+from execution.reconciler import Reconciler
+from tests.support import builders
+from tests.support.venue import FakeVenue
+
+
+class Rig:
+    """One executor's order side; `restart` makes another on the same ledger file and venue."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        venue: FakeVenue | None = None,
+        now: float = builders.NOW,
+        *,
+        durable: bool = True,
+    ) -> None:
+        self.path = path
+        self.durable = durable
+        self.venue = FakeVenue() if venue is None else venue
+        self.clock = ManualClock(now)
+        self.ledger = Ledger(LedgerFile(path, "paper", "main", durable=durable))
+        self.desk = OrderDesk(
+            self.ledger,
+            self.venue,
+            Reconciler(self.ledger, self.venue),
+            Days("UTC"),
+            "paper",
+            reconcile_s=30.0,
+            entries_window_s=3600.0,
+            asks=NoRequests(),
+            clock=self.clock,
+        )
+        self.state = EngineState()
+        self.recorded = Recorded(day="")
+        self.results: tuple[OrderResult, ...] = ()
+
+    def tick(self, *plans: RoutePlan, live: Decided | None = None, dt: float = 1.0) -> Recorded:
+        """See, record, remember and act once; return what was recorded before acting."""
+        live = builders.decided(*plans) if live is None else live
+        now = self.clock.now()
+        seen = self.venue.observe(now)
+        self.recorded = self.desk.record(seen, now)
+        self.state = book.observe(self.state, seen, self.recorded)
+        self.results = self.desk.act(live, seen, self.state, now)
+        self.clock.advance(dt)
+        return self.recorded
+
+    def restart(self, after_s: float = 0.0) -> Rig:
+        """Start again on the same ledger and venue, as after a kill."""
+        self.ledger.close()
+        return Rig(self.path, self.venue, self.clock.now() + after_s, durable=self.durable)
+
+    @property
+    def orders(self) -> dict[str, str]:
+        """The ledger's open orders by client id, with their states."""
+        return {order.client_id: order.state for order in self.ledger.open_orders()}
+
+    def held(self, symbol: str = "BTCUSDT", side: str = "LONG") -> str:
+        """Return the ledger's quantity of a leg, as text."""
+        found = self.ledger.legs().get((symbol, side))
+        return "0" if found is None else str(found.qty)
