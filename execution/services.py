@@ -80,6 +80,18 @@ class Replay(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"speed {self.speed} must divide 60: a bar then lasts whole seconds")
 
 
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The program that is told of every alert; no words mean none."""
+
+    alert_command: tuple[Annotated[str, Meta(min_length=1, pattern=r"^[^\0]*\Z")], ...]
+    deadline_s: Annotated[float, Meta(gt=0, le=600)]
+    pause_s: Annotated[float, Meta(ge=0, le=86_400)]
+
+    def __post_init__(self) -> None:
+        if self.alert_command and not self.alert_command[0].startswith("/"):
+            raise ValueError(f"alert_command {self.alert_command[0]} must be an absolute path")
+
+
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     """The pause between two cycles of sync_state."""
 
@@ -117,6 +129,7 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
 
     executor: Executor
     journals: Journals
+    alerts: Alerts
     paper: Paper
     sim: Sim
     replay: Replay
