@@ -40,8 +40,6 @@ from execution.venue.paper_store import PaperStore
 from execution.venue.replayed import ReplayedMarket
 from execution.venue.simulated import SimulatedMarket
 
-# The longest base bar of any market: what a window counted in bars may reach back.
-BASE_BAR_S = 60
 # Enough attempts to know the last decided bar of every strategy and symbol.
 ATTEMPTS_READ = 2_000
 # Room for cancels and exits of a whole book, twice: the ledger's and the paper venue's.
@@ -91,7 +89,7 @@ class Engine:
             Days(policy.limits.book.day_time_zone),
             settings.mode,
             timers.reconcile_s,
-            policy.limits.book.entries_window_bars * BASE_BAR_S,
+            policy.limits,
             asks,
             clock,
         )

@@ -41,7 +41,7 @@ def run_tick(engine: Engine, state: EngineState) -> TickReport:
     now = engine.clock.now()
     seen = engine.venue.observe(now)
     found = engine.desk.record(seen, now)
-    state = book.observe(state, seen, found)
+    state = book.observe(state, seen, found, engine.live_policy.limits.book)
     live = pipeline.decide(seen, state, engine.live_policy, now)
     results = engine.desk.act(live, seen, state, now)
     shadow = engine.shadow.decide(seen, state, now)
@@ -171,7 +171,7 @@ def _look(engine: Engine) -> TickReport:
     now = engine.clock.now()
     seen = engine.venue.observe(now)
     found = engine.desk.record(seen, now)
-    engine.state = book.observe(engine.state, seen, found)
+    engine.state = book.observe(engine.state, seen, found, engine.live_policy.limits.book)
     trading = trading_state.derive(seen, engine.state, engine.live_policy, now)
     engine.report = TickReport(now, seen, engine.state, Decided(trading), None, ())
     return engine.report

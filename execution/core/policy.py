@@ -119,8 +119,16 @@ class GlobalLimits(Struct, frozen=True, forbid_unknown_fields=True):
     min_notional_usd: NonNegative
     max_order_notional_usd: Positive
     price_collar_bps: Annotated[float, Meta(gt=0, le=2000)]
+    cooldown_s: Annotated[float, Meta(ge=0, le=86_400)]
+    nav_jump_pct: Percent
+    nav_jump_confirm_s: Annotated[float, Meta(gt=0, le=3600)]
+    entries_per_second: Annotated[int, Meta(ge=1, le=1000)]
+    entries_per_minute: Annotated[int, Meta(ge=1, le=10_000)]
     entries_per_symbol_window: Annotated[int, Meta(ge=1, le=1000)]
     entries_window_bars: Annotated[int, Meta(ge=1, le=1440)]
+    repeat_rejects: Annotated[int, Meta(ge=2, le=100)]
+    repeat_window_s: Annotated[float, Meta(gt=0, le=86_400)]
+    repeat_pause_s: Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Freshness(Struct, frozen=True, forbid_unknown_fields=True):

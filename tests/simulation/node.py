@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 RECONCILE_S = 5.0
-ENTRIES_WINDOW_S = 600.0
 
 
 class Parts:
@@ -110,7 +109,7 @@ class Node:
             Days(policy.limits.book.day_time_zone),
             "paper",
             RECONCILE_S,
-            ENTRIES_WINDOW_S,
+            policy.limits,
             world.operator,
             world.clock,
         )

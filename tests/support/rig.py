@@ -13,7 +13,7 @@ from execution.ledger_file import LedgerFile
 from execution.operator_requests import NoRequests
 from execution.order_desk import OrderDesk
 from execution.reconciler import Reconciler
-from tests.support import builders
+from tests.support import builders, policies
 from tests.support.venue import FakeVenue
 
 
@@ -32,6 +32,7 @@ class Rig:
         self.durable = durable
         self.venue = FakeVenue() if venue is None else venue
         self.clock = ManualClock(now)
+        self.limits = policies.limits()
         self.ledger = Ledger(LedgerFile(path, "paper", "main", durable=durable))
         self.desk = OrderDesk(
             self.ledger,
@@ -40,7 +41,7 @@ class Rig:
             Days("UTC"),
             "paper",
             reconcile_s=30.0,
-            entries_window_s=3600.0,
+            limits=self.limits,
             asks=NoRequests(),
             clock=self.clock,
         )
@@ -54,7 +55,7 @@ class Rig:
         now = self.clock.now()
         seen = self.venue.observe(now)
         self.recorded = self.desk.record(seen, now)
-        self.state = book.observe(self.state, seen, self.recorded)
+        self.state = book.observe(self.state, seen, self.recorded, self.limits.book)
         self.results = self.desk.act(live, seen, self.state, now)
         self.clock.advance(dt)
         return self.recorded
