@@ -197,7 +197,9 @@ def _mark(before: Book, seen: MarketSnapshot, found: Recorded, limits: GlobalLim
         unrealized_usd=unrealized,
         gross_usd=gross,
         net_usd=net,
-        drawdown_pct=None if against is None else _down_pct(nav, against.peak_usd),
+        drawdown_pct=None
+        if against is None
+        else anchors.loss_pct(nav - against.peak_usd, against.peak_usd),
         day_pnl_usd=None if against is None else nav - against.day_start_usd,
         identity_residual_usd=residual_usd,
         anchors=kept,
@@ -245,7 +247,3 @@ def _mark_price(quote: Quote) -> float | None:
     # A touch that is missing or no number says nothing against the mark.
     far = 0 < quote.ask * 2 < quote.mark or quote.mark < quote.bid / 2 < math.inf
     return None if far else quote.mark
-
-
-def _down_pct(nav: float, peak: float) -> float:
-    return 100 * max(0.0, 1 - nav / peak)
