@@ -12,8 +12,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from execution.core.book import BELIEVABLE_USD
 from execution.core.exits import encloses
 from execution.core.policy import Listing, Policy
+from execution.core.risk import margin
 from execution.core.risk.exposure import Exposure, leg_key
 from execution.core.risk.trading_state import day_loss_pct
 from execution.core.seam import Quote, SymbolRules
@@ -260,18 +262,9 @@ def unknown_order_open(c: Context) -> Breach | None:
 
 def margin_insufficient(c: Context) -> Breach | None:
     """Refuse what the wallet could not carry as initial margin at the venue's leverage."""
-    told = {p.symbol: p.leverage for p in c.state.book.positions if p.leverage is not None}
-    if not all(leverage > 0 for leverage in told.values()):
-        return Breach("margin_insufficient", None, None, "usd")
-    set_to = c.policy.leverage
-    bound_usd = sum(
-        usd / min(set_to, told.get(symbol, set_to))
-        for (symbol, _), usd in c.exposure.by_leg.items()
-    )
-    own = min(set_to, told.get(c.intent.symbol, set_to))
-    # What is gained and not realized yet carries nothing, what is lost carries less.
-    carries_usd = min(c.nav_usd, c.state.book.wallet_usd or 0.0)
-    return _cap("margin_insufficient", own * carries_usd, own * bound_usd, c)
+    own = margin.leverages(c.state, c.policy).get(c.intent.symbol, c.policy.leverage)
+    held_usd = own * margin.bound_usd(c.exposure, c.state, c.policy)
+    return _cap("margin_insufficient", own * margin.carried_usd(c.state.book), held_usd, c)
 
 
 def stale_market(c: Context) -> Breach | None:
@@ -282,8 +275,8 @@ def stale_market(c: Context) -> Breach | None:
 
 
 def bad_number(c: Context) -> Breach | None:
-    """Refuse an intent whose own numbers are not finite and positive."""
-    if c.qty.is_finite() and c.qty > 0 and 0 < c.order_usd < math.inf:
+    """Refuse an intent whose own numbers are not positive, or more than any account holds."""
+    if c.qty.is_finite() and c.qty > 0 and 0 < c.order_usd < BELIEVABLE_USD:
         return None
     return Breach("below_min_notional", None, None, "usd")
 

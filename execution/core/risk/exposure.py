@@ -122,7 +122,7 @@ def _held(state: EngineState) -> Iterator[tuple[LegKey, float, float]]:
         key: LegKey = (position.symbol, position.position_side)
         shown[key] = position.qty
         price = position.entry_price if position.mark_price is None else position.mark_price
-        yield key, position.qty, price
+        yield key, position.qty, price if 0 < price < math.inf else math.inf
     for key, leg in state.recorded.legs.items():
         qty, there = float(leg.qty), shown.get(key, 0.0)
         if abs(qty) > abs(there):
