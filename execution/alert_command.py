@@ -15,6 +15,7 @@ from execution.services import Alerts
 from execution.state_schema.journals import Alert
 
 STAGE = "alert_command"
+NOBODY = Alerts(alert_command=(), deadline_s=1.0, pause_s=0.0)
 # The program is told nothing of ours: no key, no path, no switch.
 ENVIRONMENT = {"PATH": os.defpath, "LANG": "C.UTF-8"}
 WAITING = 32

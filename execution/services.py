@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.payloads.run import RiskWatch
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 HistoryBars = Annotated[int, Meta(ge=0, le=5000)]
 
@@ -130,6 +132,7 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     executor: Executor
     journals: Journals
     alerts: Alerts
+    risk_watch: RiskWatch
     paper: Paper
     sim: Sim
     replay: Replay

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from execution.core.guarded import Failed
 from execution.core.payloads.run import RunInfo
-from execution.core.types import TickReport, TradingStateName
+from execution.core.types import TickReport, TradingStateName, Vetoed
 from execution.state_schema.journals import Alert
 
 REPEAT_S = 60.0
@@ -23,11 +23,20 @@ SEVERITY: dict[TradingStateName, Severity] = {
 }
 
 
+class Streak(Struct, frozen=True):
+    """One reason that has vetoed every entry since `since_ts`, so many of them."""
+
+    reason: str
+    since_ts: float
+    entries: int
+
+
 class AlertMemory(Struct, frozen=True):
-    """What was said last: the trading state, and when each (kind, subject) was."""
+    """What was said last: the trading state, and when each (kind, subject) was; what vetoes all."""
 
     trading: tuple[TradingStateName, tuple[str, ...]] = ("ACTIVE", ())
     said: Mapping[tuple[str, str], float] = {}
+    streak: Streak | None = None
 
 
 def alerts(
@@ -36,7 +45,9 @@ def alerts(
     """Return what is to be said of this tick, and the memory for the next."""
     trading = report.live.trading
     state = (trading.name, trading.reasons)
-    spoken = [alert for alert in _standing(report, run) if _is_due(alert, memory)]
+    streak = _streak(report, memory.streak)
+    standing = [*_standing(report, run), *_vetoing(report, run, memory.streak, streak)]
+    spoken = [alert for alert in standing if _is_due(alert, memory)]
     said = memory.said
     if spoken:
         now = report.now
@@ -44,9 +55,9 @@ def alerts(
         said = recent | {(alert.kind, alert.subject): now for alert in spoken}
     if state != memory.trading:
         spoken.insert(0, _trading_alert(report, run))
-    elif said is memory.said:
+    elif said is memory.said and streak is memory.streak:
         return spoken, memory
-    return spoken, AlertMemory(state, said)
+    return spoken, AlertMemory(state, said, streak)
 
 
 def _is_due(alert: Alert, memory: AlertMemory) -> bool:
@@ -69,6 +80,35 @@ def _standing(report: TickReport, run: RunInfo) -> Iterator[Alert]:
             subject = f"{position.symbol} {position.position_side}"
             text = f"no stop in force for {report.now - since_ts:.0f} s"
             yield _alert(report, run, "critical", "unprotected", subject, text)
+
+
+def _streak(report: TickReport, before: Streak | None) -> Streak | None:
+    """Follow the headline of the entries' vetoes; an approval, or another headline, ends a streak."""
+    streak = before
+    for decision in report.live.decisions:
+        if decision.intent.reduce_only:
+            continue
+        if not isinstance(decision.verdict, Vetoed):
+            streak = None
+        elif streak is None or streak.reason != decision.verdict.reason:
+            streak = Streak(decision.verdict.reason, report.now, 1)
+        else:
+            # min(): a clock that was set back does not make the streak begin in the future.
+            since_ts = min(streak.since_ts, report.now)
+            streak = Streak(streak.reason, since_ts, streak.entries + 1)
+    return streak
+
+
+def _vetoing(
+    report: TickReport, run: RunInfo, before: Streak | None, streak: Streak | None
+) -> Iterator[Alert]:
+    """Yield an alert while one more entry is vetoed by what has vetoed them all for long."""
+    if streak is None or streak is before:
+        return
+    lasted_s = report.now - streak.since_ts
+    if lasted_s >= run.watch.veto_everything_s:
+        text = f"{streak.reason} has vetoed all {streak.entries} entries of {lasted_s / 60:.0f} min"
+        yield _alert(report, run, "warning", "veto_everything", streak.reason, text)
 
 
 def _trading_alert(report: TickReport, run: RunInfo) -> Alert:
