@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from execution.core.policy import Policy
-from execution.core.risk import exposure
+from execution.core.risk import exposure, margin
 from execution.core.risk.exposure import Exposure
 from execution.core.risk.trading_state import day_loss_pct
 from execution.core.seam import MarketSnapshot
@@ -122,8 +122,11 @@ def used_of_caps(
     figures.update((f"tier_cap.{tier}", usd * pct) for tier, usd in tiers.items())
     figures.update((f"symbol_nav_cap.{symbol}", usd * pct) for symbol, usd in symbols.items())
     figures.update((f"max_order_qty.{symbol}", qty) for symbol, qty in largest_qty.items())
-    margin_pct = _margin_pct(held, book, policy.leverage)
-    return figures if margin_pct is None else {**figures, "margin_insufficient": margin_pct}
+    carried_usd = margin.carried_usd(book)
+    if carried_usd > 0:
+        bound_usd = margin.bound_usd(held, state, policy)
+        figures["margin_insufficient"] = 100 * bound_usd / carried_usd
+    return figures
 
 
 def _entries(
@@ -135,17 +138,6 @@ def _entries(
             yield route.symbol, float(route.qty), route.mark_price
     for each in approved:
         yield each.intent.symbol, float(each.qty), each.intent.mark_price
-
-
-def _margin_pct(held: Exposure, book: Book, leverage: float) -> float | None:
-    told = {p.symbol: p.leverage for p in book.positions if p.leverage is not None}
-    carries_usd = min(book.nav_usd, book.wallet_usd or 0.0)
-    if carries_usd <= 0 or not all(each > 0 for each in told.values()):
-        return None
-    bound_usd = sum(
-        usd / min(leverage, told.get(symbol, leverage)) for (symbol, _), usd in held.by_leg.items()
-    )
-    return 100 * bound_usd / carries_usd
 
 
 def used_of_rates(report: TickReport, policy: Policy, held: Exposure) -> dict[str, float]:
