@@ -96,6 +96,7 @@ class Node:
         self.disk = disk
         self.lock = lock
         self.clock = world.clock
+        self.started_ts = world.exchange.now
         self.policy = policy
         self.live_policy = parts.policy(policy)
         self.shadow = Shadow()
