@@ -112,11 +112,14 @@ def _with_worst(figures: DayFigures, report: TickReport, policy: Policy) -> DayF
     if not (state.book.known and not state.book.stale):
         return figures
     found = usage.losses(state.book)
+    if not worst:
+        found |= usage.unused_caps(policy)
     in_flight = state.recorded.routes or state.recorded.open_orders or report.live.decisions
     if state.book.positions or in_flight or not worst:
-        held = usage.prospective(report, policy)
-        found |= usage.used_of_caps(state, policy, held, usage.approvals(report))
-        if held.entries or not worst:
+        approved = usage.approvals(report)
+        held = usage.prospective(report, policy, approved)
+        found |= usage.used_of_caps(state, policy, held, approved)
+        if approved or not worst:
             found |= usage.used_of_rates(report, policy, held)
     worse = {
         name: Worst(used, report.now)

@@ -7,7 +7,7 @@ this tick approved. Percentages are of NAV. A floor (the smallest order) is not 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -65,63 +65,71 @@ def limits(policy: Policy, bar_lag_s: float = 0.0) -> dict[str, Limit]:
     return found
 
 
-def prospective(report: TickReport, policy: Policy) -> Exposure:
-    """Return what the book would hold if everything in flight and approved now were filled."""
-    held = exposure.of(report.state, policy.universe)
-    for approved in approvals(report):
-        held = held.charged(approved)
-    return held
-
-
 def approvals(report: TickReport) -> list[Approved]:
     """List the entries that this tick approved."""
     verdicts = [decision.verdict for decision in report.live.decisions]
     return [v for v in verdicts if isinstance(v, Approved) and not v.intent.reduce_only]
 
 
+def prospective(report: TickReport, policy: Policy, approved: Iterable[Approved]) -> Exposure:
+    """Return what the book would hold if everything in flight and approved now were filled."""
+    held = exposure.of(report.state, policy.universe)
+    for each in approved:
+        held = held.charged(each)
+    return held
+
+
 def used(report: TickReport, policy: Policy) -> dict[str, float]:
     """Return what is used of each limit in its unit; what is not known is not in it."""
-    state, held = report.state, prospective(report, policy)
+    state, approved = report.state, approvals(report)
+    held = prospective(report, policy, approved)
+    caps = used_of_caps(state, policy, held, approved)
     figures = {
         **losses(state.book),
         **_pauses(state, policy),
-        **used_of_caps(state, policy, held, approvals(report)),
+        **({**unused_caps(policy), **caps} if caps else {}),
         **used_of_rates(report, policy, held),
         **_ages(state, report.now),
     }
     return {name: figure for name, figure in figures.items() if math.isfinite(figure)}
 
 
+def unused_caps(policy: Policy) -> dict[str, float]:
+    """Return 0 for each cap of one tier, one symbol or one order."""
+    found = dict.fromkeys(("trade_nav_cap", "max_order_notional"), 0.0)
+    found.update((f"tier_cap.{tier}", 0.0) for tier in policy.limits.tiers)
+    for listing in policy.universe.listing:
+        found[f"symbol_nav_cap.{listing.symbol}"] = found[f"max_order_qty.{listing.symbol}"] = 0.0
+    return found
+
+
 def used_of_caps(
     state: EngineState, policy: Policy, held: Exposure, approved: Sequence[Approved] = ()
 ) -> dict[str, float]:
-    """Return what is used of the caps on exposure and on one order; nothing while NAV is unknown."""
+    """Return what is used of the caps on exposure and on one order; nothing while NAV is unknown.
+
+    Caps of one tier, one symbol or one order of which nothing is used are left out.
+    """
     book = state.book
     if not (book.known and 0 < book.nav_usd < math.inf):
         return {}
-    pct = 100 / book.nav_usd
-    symbols = {listing.symbol: 0.0 for listing in policy.universe.listing}
-    tiers = dict.fromkeys(policy.limits.tiers, 0.0)
-    for (symbol, _), usd in held.by_leg.items():
-        if symbol in symbols:
-            symbols[symbol] += usd
-            tiers[held.tiers[symbol]] = tiers.get(held.tiers[symbol], 0.0) + usd
-    gross_usd, largest_usd, largest_qty = held.gross_usd, 0.0, dict.fromkeys(symbols, 0.0)
-    for symbol, qty, price in _entries(state, approved):
-        largest_usd = max(largest_usd, qty * price)
-        if symbol in largest_qty:
-            largest_qty[symbol] = max(largest_qty[symbol], qty)
+    pct, gross_usd = 100 / book.nav_usd, held.gross_usd
     figures: dict[str, float] = {
         "gross_cap": gross_usd * pct,
         "net_cap": max(0.0, held.net_usd) * pct,
         "leverage_cap": gross_usd / book.nav_usd,
-        "trade_nav_cap": largest_usd * pct,
-        "max_order_notional": largest_usd,
         "max_concurrent": len(held.by_leg),
     }
-    figures.update((f"tier_cap.{tier}", usd * pct) for tier, usd in tiers.items())
-    figures.update((f"symbol_nav_cap.{symbol}", usd * pct) for symbol, usd in symbols.items())
-    figures.update((f"max_order_qty.{symbol}", qty) for symbol, qty in largest_qty.items())
+    for (symbol, _), usd in held.by_leg.items():
+        tier = held.tiers.get(symbol)
+        if tier is not None:
+            for name in (f"symbol_nav_cap.{symbol}", f"tier_cap.{tier}"):
+                figures[name] = figures.get(name, 0.0) + usd * pct
+    for symbol, qty, price in _entries(state, approved):
+        usd, name = qty * price, f"max_order_qty.{symbol}"
+        figures["max_order_notional"] = max(usd, figures.get("max_order_notional", 0.0))
+        figures["trade_nav_cap"] = max(usd * pct, figures.get("trade_nav_cap", 0.0))
+        figures[name] = max(qty, figures.get(name, 0.0))
     carried_usd = margin.carried_usd(book)
     if carried_usd > 0:
         bound_usd = margin.bound_usd(held, state, policy)
@@ -131,7 +139,7 @@ def used_of_caps(
 
 def _entries(
     state: EngineState, approved: Iterable[Approved]
-) -> Iterable[tuple[str, float, float]]:
+) -> Iterator[tuple[str, float, float]]:
     """Yield symbol, quantity and price of each entry that is being worked or was approved now."""
     for route in state.recorded.routes.values():
         if not route.reduce_only:
