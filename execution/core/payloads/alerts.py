@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from execution.core.guarded import Failed
 from execution.core.payloads.run import RunInfo
@@ -29,6 +30,7 @@ class Streak(Struct, frozen=True):
     reason: str
     since_ts: float
     entries: int
+    said_ts: float | None = None
 
 
 class AlertMemory(Struct, frozen=True):
@@ -45,14 +47,16 @@ def alerts(
     """Return what is to be said of this tick, and the memory for the next."""
     trading = report.live.trading
     state = (trading.name, trading.reasons)
-    streak = _streak(report, memory.streak)
-    standing = [*_standing(report, run), *_vetoing(report, run, memory.streak, streak)]
-    spoken = [alert for alert in standing if _is_due(alert, memory)]
+    spoken = [alert for alert in _standing(report, run) if _is_due(alert, memory)]
     said = memory.said
     if spoken:
         now = report.now
         recent = {key: ts for key, ts in said.items() if abs(now - ts) < REPEAT_S}
         said = recent | {(alert.kind, alert.subject): now for alert in spoken}
+    streak = _streak(report, memory.streak)
+    if streak is not None and streak is not memory.streak and _is_long(streak, run, report.now):
+        spoken.append(_veto_alert(report, run, streak))
+        streak = replace(streak, said_ts=report.now)
     if state != memory.trading:
         spoken.insert(0, _trading_alert(report, run))
     elif said is memory.said and streak is memory.streak:
@@ -95,20 +99,20 @@ def _streak(report: TickReport, before: Streak | None) -> Streak | None:
         else:
             # min(): a clock that was set back does not make the streak begin in the future.
             since_ts = min(streak.since_ts, report.now)
-            streak = Streak(streak.reason, since_ts, streak.entries + 1)
+            streak = replace(streak, since_ts=since_ts, entries=streak.entries + 1)
     return streak
 
 
-def _vetoing(
-    report: TickReport, run: RunInfo, before: Streak | None, streak: Streak | None
-) -> Iterator[Alert]:
-    """Yield an alert while one more entry is vetoed by what has vetoed them all for long."""
-    if streak is None or streak is before:
-        return
-    lasted_s = report.now - streak.since_ts
-    if lasted_s >= run.watch.veto_everything_s:
-        text = f"{streak.reason} has vetoed all {streak.entries} entries of {lasted_s / 60:.0f} min"
-        yield _alert(report, run, "warning", "veto_everything", streak.reason, text)
+def _is_long(streak: Streak, run: RunInfo, now: float) -> bool:
+    """Tell whether a streak has lasted, and lasted again since it was said."""
+    since_ts = streak.since_ts if streak.said_ts is None else min(streak.said_ts, now)
+    return now - since_ts >= run.watch.veto_everything_s
+
+
+def _veto_alert(report: TickReport, run: RunInfo, streak: Streak) -> Alert:
+    minutes = (report.now - streak.since_ts) / 60
+    text = f"{streak.reason} has vetoed all {streak.entries} entries of {minutes:.0f} min"
+    return _alert(report, run, "warning", "veto_everything", streak.reason, text)
 
 
 def _trading_alert(report: TickReport, run: RunInfo) -> Alert:

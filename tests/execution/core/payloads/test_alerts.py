@@ -131,8 +131,12 @@ def test_a_reason_that_vetoes_every_entry_for_long_is_said_with_its_count() -> N
         entries(NOW + AFTER_S - 1, "side_blocked"),
         quiet,
         entries(NOW + AFTER_S + 6, "side_blocked"),
-        entries(NOW + AFTER_S + 7, "side_blocked"),  # not twice a minute
-    ) == [("side_blocked", "side_blocked has vetoed all 5 entries of 60 min")]
+        entries(NOW + 2 * AFTER_S + 5, "side_blocked"),  # not before as long again
+        entries(NOW + 2 * AFTER_S + 6, "side_blocked"),
+    ) == [
+        ("side_blocked", "side_blocked has vetoed all 5 entries of 240 min"),
+        ("side_blocked", "side_blocked has vetoed all 7 entries of 480 min"),
+    ]
 
 
 @pytest.mark.parametrize(
