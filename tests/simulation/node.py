@@ -96,7 +96,7 @@ class Node:
         self.disk = disk
         self.lock = lock
         self.clock = world.clock
-        self.started_ts = world.exchange.now
+        self.started_ts = self.began_ts = world.exchange.now
         self.policy = policy
         self.live_policy = parts.policy(policy)
         self.shadow = Shadow()
@@ -134,7 +134,8 @@ class Node:
     def tick(self) -> None:
         """Run one tick as the executor's beat does: a full disk ends the tick, not the process."""
         world = self.world
-        self.disk.feel(world.weather, world.exchange.now)
+        self.began_ts = world.exchange.now
+        self.disk.feel(world.weather, self.began_ts)
         try:
             report = run_tick(self, self.state)
         except LedgerFull as error:

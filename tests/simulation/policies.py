@@ -83,7 +83,7 @@ def _limits(rng: random.Random) -> RiskLimits:
             nav_jump_pct=20.0,
             nav_jump_confirm_s=10.0,
             entries_per_second=2,
-            entries_per_minute=12,
+            entries_per_minute=rng.choice((2, 4, 50)),
             entries_per_symbol_window=1000,
             entries_window_bars=60,
             repeat_rejects=3,

@@ -180,7 +180,7 @@ class Watch:
 
     def _check_rates(self, node: Node, approvals: list[Approved]) -> None:
         """Count what one ledger's executors entered, by true time and through their restarts."""
-        now, book = self._world.exchange.now, node.policy.limits.book
+        now, book = node.began_ts, node.policy.limits.book
         known = node.ledger.routes()  # what the disk did not take was not entered
         since_ts = self._stepped_ts if node.started_ts > self._stepped_ts else -math.inf
         entered = self._entered.setdefault(node.disk, [])
