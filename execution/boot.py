@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from execution import settings as settings_door
+from execution.alert_command import NOBODY, AlertCommand
 from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
+from execution.core.payloads import day_figures
 from execution.core.payloads.alerts import AlertMemory
+from execution.core.payloads.day_figures import DayFigures
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.policy import Policy, Universe
+from execution.core.records import Recorded
 from execution.core.shadow import Shadow
 from execution.core.types import EngineState, TickReport
 from execution.disk_reserve import DiskReserve
@@ -30,6 +36,8 @@ from execution.settings import Settings
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
+from execution.state_schema.journals import Fill, Record
+from execution.state_schema.registry import Journal
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue
 from execution.venue.fault_plan import FaultPlan
@@ -40,10 +48,12 @@ from execution.venue.paper_store import PaperStore
 from execution.venue.replayed import ReplayedMarket
 from execution.venue.simulated import SimulatedMarket
 
-# The longest base bar of any market: what a window counted in bars may reach back.
-BASE_BAR_S = 60
+R = TypeVar("R", bound=Record)
+
 # Enough attempts to know the last decided bar of every strategy and symbol.
 ATTEMPTS_READ = 2_000
+# Vetoes, and what became of orders, that are read back: more than a day has on a real market.
+DAY_READ = 10_000
 # Room for cancels and exits of a whole book, twice: the ledger's and the paper venue's.
 RESERVE_BYTES = 16 * 1024 * 1024
 
@@ -78,8 +88,10 @@ class Engine:
         journals: JournalSet,
         asks: Asks,
         name: str,
+        pager: AlertCommand | None = None,
     ) -> None:
         policy, timers = settings.policy, settings.services.executor
+        vetoes, day = _today(settings, ledger)
         self.settings = settings
         self.clock = clock
         self.venue = venue
@@ -91,7 +103,7 @@ class Engine:
             Days(policy.limits.book.day_time_zone),
             settings.mode,
             timers.reconcile_s,
-            policy.limits.book.entries_window_bars * BASE_BAR_S,
+            policy.limits,
             asks,
             clock,
         )
@@ -102,13 +114,17 @@ class Engine:
         self.journals = journals
         self.faults = Faults(clock)
         self.times = LoopTimes()
-        self.state: EngineState = book.start([policy], _decided(settings))
+        self.state: EngineState = replace(
+            book.start([policy], _decided(settings)), vetoes=vetoes, recorded=Recorded(day=day.day)
+        )
         self.report: TickReport | None = None
         self.loops = 0
-        self.telling = Telling(_run_info(settings, venue, name, clock.now()), clock, settings)
+        self.telling = Telling(_run_info(settings, venue, name, clock.now(), day), clock, settings)
+        self.pager = AlertCommand(NOBODY, clock) if pager is None else pager
 
     def close(self) -> None:
-        """Write what is buffered and let go of every file."""
+        """Write what is buffered and let go of every file and program."""
+        self.pager.close()
         self.journals.close()
         self.venue.close()
         self.ledger.close()
@@ -117,7 +133,8 @@ class Engine:
 def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     """Build the engine of the supervised executor: wall time, durable, one write a line.
 
-    Without `operated` it hears the kill latch only, and carries out no operator's request.
+    Without `operated` it hears the kill latch only, and carries out no operator's request; nor does
+    it start the operator's program.
     """
     if settings.mode != "paper":
         raise ConfigError(
@@ -136,9 +153,11 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     journals = JournalSet(settings.log_dir, clock, **journal_limits(settings))
     name = run_id(clock.now())
     asks: Asks = LatchOnly(settings.log_dir, clock)
+    pager = None
     if operated:
         asks = OperatorRequests(settings.log_dir, clock, journals, name)
-    return Engine(settings, clock, venue, ledger, journals, asks, name)
+        pager = AlertCommand(settings.services.alerts, clock)
+    return Engine(settings, clock, venue, ledger, journals, asks, name, pager)
 
 
 class Replay(Struct, frozen=True):
@@ -247,7 +266,7 @@ def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
     return PaperVenue(market, store, terms, paper.position_mode)
 
 
-def _run_info(settings: Settings, venue: Venue, name: str, now: float) -> RunInfo:
+def _run_info(settings: Settings, venue: Venue, name: str, now: float, day: DayFigures) -> RunInfo:
     return RunInfo(
         engine_version=settings.engine_version,
         run_id=name,
@@ -260,17 +279,35 @@ def _run_info(settings: Settings, venue: Venue, name: str, now: float) -> RunInf
         venue=venue.name,
         market=settings.market,
         policy=settings.policy,
+        watch=settings.services.risk_watch,
         started_ts=now,
+        day=day,
     )
 
 
 def _decided(settings: Settings) -> Mapping[tuple[str, str], float]:
     """Read back which bars were answered before this start, from the newest attempts."""
-    journal = registry.ORDERS_ATTEMPTED
-    attempts = tail(settings.log_dir / journal.path, ATTEMPTS_READ, journal.decoder.decode)
     decided: dict[tuple[str, str], float] = {}
-    for attempt in attempts.records:
+    for attempt in _newest(settings, registry.ORDERS_ATTEMPTED, ATTEMPTS_READ):
         if attempt.bar_open_ts is not None:
             key = (attempt.strategy, attempt.symbol)
             decided[key] = max(attempt.bar_open_ts, decided.get(key, 0.0))
     return decided
+
+
+def _today(settings: Settings, ledger: Ledger) -> tuple[Mapping[str, int], DayFigures]:
+    """Read back the vetoes and fills since the book's day began."""
+    anchors = ledger.anchors()
+    if anchors is None:
+        return {}, DayFigures()
+    days = Days(settings.policy.limits.book.day_time_zone)
+    vetoed = _newest(settings, registry.RISK_VETOES, DAY_READ)
+    vetoes = Counter(veto.reason for veto in vetoed if days.label(veto.ts) == anchors.day)
+    events = _newest(settings, registry.ORDERS_EXECUTED, DAY_READ)
+    fills = [e for e in events if isinstance(e, Fill) and days.label(e.ts) == anchors.day]
+    whole = len(events) < DAY_READ or days.label(events[0].ts) < anchors.day
+    return dict(vetoes), day_figures.resume(anchors.day, fills, whole=whole)
+
+
+def _newest(settings: Settings, journal: Journal[R], count: int) -> tuple[R, ...]:
+    return tail(settings.log_dir / journal.path, count, journal.decoder.decode).records

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 from zoneinfo import ZoneInfo
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Clock(Protocol):
@@ -64,32 +66,26 @@ class ManualClock:
         self._now = now
 
 
-class Ages:
-    """How long ago things happened, by the clock that nobody sets.
-
-    The wall time of a thing is its name, and tells its age once: when it is first heard of.
-    """
+class Ages(Generic[K]):
+    """When things happened on the clock that nobody sets, for as long as the window is."""
 
     def __init__(self, clock: Clock, window_s: float) -> None:
         self.window_s = window_s
         self._clock = clock
-        self._at_s: dict[tuple[str, float, int], float] = {}
+        self._at_s: dict[K, list[float]] = {}
 
-    def recent(
-        self, told: Mapping[str, Sequence[float]], now: float
-    ) -> dict[str, tuple[float, ...]]:
-        """Return what happened within the window, heard of now or before, as wall times of today."""
-        now_s = self._clock.monotonic()
-        for key, times in told.items():
-            for place, ts in enumerate(times):
-                name = (key, ts, times[:place].count(ts))
-                self._at_s.setdefault(name, now_s - max(0.0, now - ts))
-        oldest_s = now_s - self.window_s
-        self._at_s = {name: at_s for name, at_s in self._at_s.items() if at_s > oldest_s}
-        found: dict[str, tuple[float, ...]] = {}
-        for (key, _, _), at_s in self._at_s.items():
-            found[key] = (*found.get(key, ()), now - (now_s - at_s))
-        return found
+    def hear(self, key: K, age_s: float = 0.0) -> None:
+        """Remember that it happened, so long ago."""
+        self._at_s.setdefault(key, []).append(self._clock.monotonic() - max(0.0, age_s))
+
+    def recent(self) -> dict[K, tuple[float, ...]]:
+        """Return what happened within the window, on the monotonic scale."""
+        oldest_s = self._clock.monotonic() - self.window_s
+        kept = (
+            (key, [at_s for at_s in times if at_s > oldest_s]) for key, times in self._at_s.items()
+        )
+        self._at_s = {key: times for key, times in kept if times}
+        return {key: tuple(times) for key, times in self._at_s.items()}
 
 
 class Days:

@@ -11,13 +11,13 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from execution import boot, intel_cycle, locks, service_loop, state_publish
+from execution import alert_command, boot, intel_cycle, locks, service_loop, state_publish
 from execution import settings as settings_door
 from execution.boot import Engine
 from execution.clock import Clock
 from execution.core import book, pipeline
 from execution.core.guarded import Failed, guarded
-from execution.core.payloads import alerts, flag_starts, journals
+from execution.core.payloads import alerts, day_figures, flag_starts, journals
 from execution.core.payloads.run import RunInfo
 from execution.core.risk import trading_state
 from execution.core.types import Decided, EngineState, TickReport
@@ -41,7 +41,7 @@ def run_tick(engine: Engine, state: EngineState) -> TickReport:
     now = engine.clock.now()
     seen = engine.venue.observe(now)
     found = engine.desk.record(seen, now)
-    state = book.observe(state, seen, found)
+    state = book.observe(state, seen, found, engine.live_policy.limits.book)
     live = pipeline.decide(seen, state, engine.live_policy, now)
     results = engine.desk.act(live, seen, state, now)
     shadow = engine.shadow.decide(seen, state, now)
@@ -85,8 +85,10 @@ def _pub_tick(engine: Engine | None = None) -> Published:
     write_journals(engine, report)
     published = engine.publisher.publish(report, told.run, told.intel)
     slow = (*_maybe_write_v6_runtime_probe(engine), *_maybe_write_pipeline_pair(engine, report))
-    published = Published((*published.outcomes, *slow))
+    published = replace(published, outcomes=(*published.outcomes, *slow))
     told.run = replace(told.run, failed_writes=published.failed_writes)
+    for missed in engine.pager.beat():
+        engine.faults.report(alert_command.STAGE, missed.kind, missed.text)
     return published
 
 
@@ -119,12 +121,22 @@ def _maybe_write_pipeline_pair(engine: Engine, report: TickReport) -> tuple[Outc
 
 
 def write_journals(engine: Engine, report: TickReport) -> None:
-    """Write what this tick leaves in the journals; a report published again leaves nothing."""
+    """Write what this tick leaves in the journals; a report published again leaves nothing.
+
+    What the day's figures need of it is remembered, and the operator's program told of its alerts.
+    """
     told = engine.telling
     if told.journalled is report:
         return
     told.journalled = report
+    follow = partial(day_figures.follow, told.run.day, report, engine.live_policy)
+    day = guarded("day_figures", follow)
+    if isinstance(day, Failed):
+        engine.faults.note(day)
+    elif day is not told.run.day:
+        told.run = replace(told.run, day=day)
     spoken, told.alerts = alerts.alerts(report, told.run, told.alerts)
+    engine.pager.tell(spoken)
     _append(
         engine,
         [
@@ -171,7 +183,7 @@ def _look(engine: Engine) -> TickReport:
     now = engine.clock.now()
     seen = engine.venue.observe(now)
     found = engine.desk.record(seen, now)
-    engine.state = book.observe(engine.state, seen, found)
+    engine.state = book.observe(engine.state, seen, found, engine.live_policy.limits.book)
     trading = trading_state.derive(seen, engine.state, engine.live_policy, now)
     engine.report = TickReport(now, seen, engine.state, Decided(trading), None, ())
     return engine.report

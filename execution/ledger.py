@@ -20,6 +20,7 @@ from execution.core.records import (
     LegRecord,
     OrderChange,
     OrderRecord,
+    RejectKey,
     Route,
 )
 from execution.core.seam import ZERO, CashRow, LegKey, NewOrder, OrderState, Trade
@@ -249,9 +250,16 @@ class Ledger:
         """Record the NAVs that drawdown and day loss are measured from."""
         with self.transaction():
             self._db.execute(
-                "INSERT OR REPLACE INTO anchors VALUES (1, ?, ?, ?)",
-                (anchors.peak_usd, anchors.day_start_usd, anchors.day),
+                "INSERT OR REPLACE INTO anchors VALUES (1, ?, ?, ?, ?, ?, ?, ?)", to_row(anchors)
             )
+
+    def reset_limits(self, anchors: Anchors, request_id: str) -> None:
+        """Record anchors that a person set anew, once; what was rejected before counts no more."""
+        newest = self._db.execute("SELECT max(rowid) FROM orders").fetchone()[0] or 0
+        rows = {"reset_by": request_id, "forgiven_row": str(newest)}
+        with self.transaction():
+            self.keep_anchors(anchors)
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.items())
 
     # ------------------------------------------------------------ views
 
@@ -262,8 +270,12 @@ class Ledger:
 
     def anchors(self) -> Anchors | None:
         """Return the anchors, or None before the first."""
-        row = self._db.execute("SELECT peak_usd, day_start_usd, day FROM anchors").fetchone()
-        return None if row is None else Anchors(*row)
+        row = self._db.execute("SELECT * FROM anchors").fetchone()
+        return None if row is None else of_row(row, Anchors)
+
+    def reset_by(self) -> str | None:
+        """Return the id of the newest request that set the limits anew."""
+        return self._meta("reset_by")
 
     def open_orders(self) -> tuple[OrderRecord, ...]:
         """List the orders that are not terminal, oldest first."""
@@ -313,16 +325,36 @@ class Ledger:
         legs = [of_row(row, LegRow) for row in rows]
         return {(leg.symbol, leg.position_side): leg_of(leg) for leg in legs}
 
-    def entries(self, since_ts: float) -> dict[str, tuple[float, ...]]:
-        """List the times of entries after `since_ts`, by symbol."""
-        found: dict[str, list[float]] = {}
+    def newest_rows(self) -> tuple[int, int]:
+        """Return the places of the newest intent and the newest order; 0 before the first."""
+        found = self._db.execute("SELECT (SELECT max(rowid) FROM intents), max(rowid) FROM orders")
+        intent, order = found.fetchone()
+        return intent or 0, order or 0
+
+    def entries(self, since_ts: float, after_row: int = 0) -> list[tuple[str, float]]:
+        """List symbol and time of the entries after `since_ts` and after a place, oldest first."""
         rows = self._db.execute(
-            "SELECT symbol, ts FROM intents WHERE action = 'entry' AND ts > ? ORDER BY ts",
-            (since_ts,),
+            "SELECT symbol, ts FROM intents WHERE action = 'entry' AND ts > ? AND rowid > ?"
+            " ORDER BY rowid",
+            (since_ts, after_row),
         )
-        for symbol, ts in rows:
-            found.setdefault(symbol, []).append(ts)
-        return {symbol: tuple(times) for symbol, times in found.items()}
+        return [(symbol, ts) for symbol, ts in rows]
+
+    def rejects(self, since_ts: float, after_row: int = 0) -> list[tuple[RejectKey, float]]:
+        """List symbol, code and time of own orders that were refused, as `entries` does.
+
+        What a person has forgiven is left out.
+        """
+        rows = self._db.execute(
+            "SELECT symbol, code, signed_ts FROM orders WHERE state = 'REJECTED' AND code IS NOT NULL"
+            " AND signed_ts > ? AND rowid > ? ORDER BY rowid",
+            (since_ts, max(after_row, int(self._meta("forgiven_row") or 0))),
+        )
+        return [((symbol, code), ts) for symbol, code, ts in rows]
+
+    def _meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
 
     def last_trade_ts(self, symbol: str) -> float:
         """Return when `symbol` last traded for us; 0 when never."""

@@ -24,9 +24,20 @@ from execution.core.records import (
 from execution.core.seam import CashRow, PositionSide, Side, Trade
 from execution.errors import LedgerError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # What brings a ledger from this version to the next.
-MIGRATIONS = {1: "ALTER TABLE orders ADD COLUMN clean_lookups INTEGER NOT NULL DEFAULT 0"}
+MIGRATIONS = {
+    1: "ALTER TABLE orders ADD COLUMN clean_lookups INTEGER NOT NULL DEFAULT 0",
+    # What was transferred until now is in the anchors already.
+    2: """
+ALTER TABLE anchors ADD COLUMN transfers_usd TEXT NOT NULL DEFAULT '0';
+ALTER TABLE anchors ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE anchors ADD COLUMN stopped_ts REAL;
+ALTER TABLE anchors ADD COLUMN resets INTEGER NOT NULL DEFAULT 0;
+UPDATE anchors SET transfers_usd = (
+    SELECT printf('%.8f', total(amount)) FROM cash
+    WHERE asset = 'USDT' AND kind NOT IN ('start', 'funding'))""",
+}
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE intents (
@@ -65,7 +76,8 @@ CREATE TABLE legs (
 CREATE UNIQUE INDEX legs_open ON legs (symbol, position_side) WHERE closed_ts IS NULL;
 CREATE TABLE anchors (
     id INTEGER PRIMARY KEY CHECK (id = 1), peak_usd REAL NOT NULL, day_start_usd REAL NOT NULL,
-    day TEXT NOT NULL) STRICT;
+    day TEXT NOT NULL, transfers_usd TEXT NOT NULL DEFAULT '0',
+    stopped INTEGER NOT NULL DEFAULT 0, stopped_ts REAL, resets INTEGER NOT NULL DEFAULT 0) STRICT;
 """
 
 

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from execution.clock import Ages, Clock, Days
+from execution.clock import Clock, Days
 from execution.core import orders, routing
+from execution.core.policy import RiskLimits
 from execution.core.records import (
-    Anchors,
     ClosedTrade,
     FlattenRequest,
     KillLatch,
@@ -39,7 +39,8 @@ from execution.core.seam import (
 from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
 from execution.errors import LedgerFull
 from execution.ledger import Ledger
-from execution.state_schema.operator_files import Acknowledge, Command, Outcome
+from execution.limit_memory import LimitMemory
+from execution.state_schema.operator_files import Acknowledge, Command, Outcome, ResetRisk
 from execution.venue.base import Venue
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class OrderDesk:
         days: Days,
         mode: str,
         reconcile_s: float,
-        entries_window_s: float,
+        limits: RiskLimits,
         asks: Asks,
         clock: Clock,
     ) -> None:
@@ -129,12 +130,12 @@ class OrderDesk:
         self._days = days
         self._mode = mode
         self._reconcile_s = reconcile_s
-        self._ages = Ages(clock, entries_window_s)
+        self._memory = LimitMemory(ledger, clock, limits)
         self._asks = asks
         self._clock = clock
         self._account: Account | None = None
         self._view: Recorded | None = None
-        self._kept: Anchors | None = None
+        self._resets: tuple[ResetRisk, ...] = ()
         self._inherited: frozenset[str] = frozenset()
 
     def record(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
@@ -152,9 +153,11 @@ class OrderDesk:
             self._account = None
             found = self._reread(now)
         wishes = [self._hear(command, found) for command in asked.pending]
-        return _with(
+        self._resets = tuple(wish for wish in asked.pending if isinstance(wish, ResetRisk))
+        return replace(
             found,
             day=self._days.label(now),
+            steady_s=self._clock.monotonic(),
             kill=asked.kill,
             flatten=tuple(wish for wish in wishes if wish is not None),
             low_disk=self._ledger.is_low_on_disk(),
@@ -168,7 +171,7 @@ class OrderDesk:
             if 0 <= now - (view.reconciled_ts or 0.0) < self._reconcile_s:
                 return view
             if not view.halts:
-                self._view = view = replace(view, reconciled_ts=now, entries=self._entries(now))
+                self._view = view = replace(view, reconciled_ts=now)
                 return view
         settled = self._reconciler.settle(seen.account, now)
         if settled.complete or view is None:
@@ -188,7 +191,8 @@ class OrderDesk:
         """Open what was approved, and take the next step of every route in flight."""
         results: list[OrderResult] = []
         try:
-            self._keep_anchors(state.book.anchors)
+            self._memory.keep(state.book.anchors)
+            self._reset_limits(seen, state, now)
             if not isinstance(seen, Blind):
                 results.extend(self._work(live, state, now))
         except LedgerFull as error:
@@ -293,6 +297,8 @@ class OrderDesk:
         if isinstance(command, Acknowledge):
             self._acknowledge(command)
             return None
+        if isinstance(command, ResetRisk):
+            return None  # its NAV is not known before this look is understood
         open_legs = [key for key in found.legs if command.symbol in (None, key[0])]
         if found.reconciled_ts is None:
             return None  # what is open is not known yet: it is heard again
@@ -318,11 +324,20 @@ class OrderDesk:
             return
         self._asks.answer(command, "done", f"{len(doubtful)} unknown orders given up")
 
+    def _reset_limits(self, seen: MarketSnapshot | Blind, state: EngineState, now: float) -> None:
+        lag_s = 0.0 if isinstance(seen, Blind) else seen.lag_s
+        for command in self._resets:
+            answer = self._memory.reset(command, state.book, state.recorded, lag_s, now)
+            self._asks.answer(command, *answer)
+            self._reread(now)  # also a blind look is to show it
+        self._resets = ()
+
     # ------------------------------------------------------------ the view
 
     def _read(self, now: float, reconciled_ts: float | None, halts: dict[str, str]) -> Recorded:
         ledger = self._ledger
         legs, open_orders, routes = ledger.legs(), ledger.open_orders(), ledger.routes()
+        entries, rejects = self._memory.recall(now)
         return Recorded(
             day=self._days.label(now),
             legs=legs,
@@ -334,13 +349,10 @@ class OrderDesk:
             cash=ledger.cash,
             anchors=ledger.anchors(),
             reconciled_ts=reconciled_ts,
-            entries=self._entries(now),
+            entries=entries,
+            rejects=rejects,
             halts=halts,
         )
-
-    def _entries(self, now: float) -> dict[str, tuple[float, ...]]:
-        """List the entries of the window; setting the wall clock lets none out of it."""
-        return self._ages.recent(self._ledger.entries(now - self._ages.window_s), now)
 
     def _reread(self, now: float) -> Recorded:
         """Return the ledger as it is, with what was last heard from the venue."""
@@ -361,11 +373,6 @@ class OrderDesk:
         # By position and not by leg: the stop of the position before this one is not its stop.
         return any(route is not None and route.position_id == leg.position_id for route in routed)
 
-    def _keep_anchors(self, anchors: Anchors | None) -> None:
-        if anchors is not None and anchors != self._kept:
-            self._ledger.keep_anchors(anchors)
-            self._kept = anchors
-
 
 def _is_needed(route: Route, state: EngineState, leaving: Mapping[LegKey, int]) -> bool:
     """Tell whether what the route would reduce is still there, or its leg is still to be opened.
@@ -379,21 +386,6 @@ def _is_needed(route: Route, state: EngineState, leaving: Mapping[LegKey, int]) 
         return False
     leg = state.recorded.legs.get(key)
     return leg is not None and route.position_id in (None, leg.position_id)
-
-
-def _with(
-    found: Recorded,
-    *,
-    day: str,
-    kill: KillLatch | None,
-    flatten: tuple[FlattenRequest, ...],
-    low_disk: bool,
-) -> Recorded:
-    """Return what was found with what is around it; the same value where nothing differs."""
-    around = (day, kill, flatten, low_disk)
-    if (found.day, found.kill, found.flatten, found.low_disk) == around:
-        return found
-    return replace(found, day=day, kill=kill, flatten=flatten, low_disk=low_disk)
 
 
 def _in_doubt(view: Recorded) -> bool:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.payloads.run import RiskWatch
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 HistoryBars = Annotated[int, Meta(ge=0, le=5000)]
 
@@ -80,6 +82,18 @@ class Replay(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"speed {self.speed} must divide 60: a bar then lasts whole seconds")
 
 
+class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
+    """The program that is told of every alert; no words mean none."""
+
+    alert_command: tuple[Annotated[str, Meta(min_length=1, pattern=r"^[^\0]*\Z")], ...]
+    deadline_s: Annotated[float, Meta(gt=0, le=600)]
+    pause_s: Annotated[float, Meta(ge=0, le=86_400)]
+
+    def __post_init__(self) -> None:
+        if self.alert_command and not self.alert_command[0].startswith("/"):
+            raise ValueError(f"alert_command {self.alert_command[0]} must be an absolute path")
+
+
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     """The pause between two cycles of sync_state."""
 
@@ -117,6 +131,8 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
 
     executor: Executor
     journals: Journals
+    alerts: Alerts
+    risk_watch: RiskWatch
     paper: Paper
     sim: Sim
     replay: Replay

@@ -217,7 +217,8 @@ def _read_policy(
     universe = read_toml(ops_dir / "universe.toml", Universe)
     router = read_toml(ops_dir / "router.toml", Router)
     wrong = (
-        *contradictions(strategy_file.strategy, limits, universe),
+        *contradictions(strategy_file, limits, universe),
+        *_margin_contradictions(limits, services),
         *_timing_contradictions(strategy_file.strategy, limits, services),
     )
     if wrong:
@@ -232,6 +233,15 @@ def _read_policy(
         leverage=float(services.paper.leverage),
         clamp=flags["RISK_ENGINE_V6_ENABLED"],
     )
+
+
+def _margin_contradictions(limits: RiskLimits, services: Services) -> Iterator[str]:
+    gross_pct, carried_pct = limits.book.gross_cap_pct, 100 * float(services.paper.leverage)
+    if gross_pct > carried_pct:
+        yield (
+            f"risk.toml: book.gross_cap_pct {gross_pct:g} is above {carried_pct:g}, which is what the "
+            f"account carries at paper.leverage of services.toml"
+        )
 
 
 def _timing_contradictions(

@@ -49,9 +49,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True):
-    """What became of every file of one publish."""
+    """What became of every file of one publish; `fallbacks` failed and left a lesser content."""
 
     outcomes: tuple[Outcome, ...]
+    fallbacks: tuple[Failed, ...] = ()
 
     @property
     def failed_writes(self) -> tuple[str, ...]:
@@ -61,7 +62,8 @@ class Published(Struct, frozen=True):
     @property
     def failures(self) -> tuple[Failed, ...]:
         """Return what went wrong, for the count by stage."""
-        return tuple(each.failed for each in self.outcomes if each.failed is not None)
+        failed = (each.failed for each in self.outcomes if each.failed is not None)
+        return (*failed, *self.fallbacks)
 
 
 def publish_file(store: StateStore, file: StateFile[P], build: Callable[[], P]) -> Outcome:
@@ -128,34 +130,37 @@ class TickPublisher:
         found = slow or unmeasured.intel(run.policy, Book(), run.started_ts)
         write = partial(publish_file, self._store)
         legs = cache(partial(positions.rows, report.state.book))
-        published = Published(
-            (
-                write(registry.NAV, lambda: nav.build(report, run)),
-                write(registry.POSITIONS, lambda: positions.build(report, run, legs())),
-                write(registry.SYNCED, lambda: positions.build_synced(report, run, legs())),
-                write(registry.RISK_SNAPSHOT, lambda: self._risk_snapshot(report, run)),
-                write(registry.ROUTER_HEALTH, lambda: intel.router_health(found, run)),
-                write(registry.SYMBOL_SCORES, lambda: intel.symbol_scores(found, run)),
-                write(registry.EXPECTANCY, lambda: intel.expectancy(found, run)),
-                write(
-                    registry.ROUTER_SUGGESTIONS,
-                    lambda: intel.router_suggestions(found, run),
-                ),
-                write(
-                    registry.ALLOCATION_SUGGESTIONS,
-                    lambda: intel.allocation_suggestions(found, run),
-                ),
-                write(registry.EXECUTOR_HEALTH, lambda: processes.executor_health(report, run)),
-            )
+        fallbacks: list[Failed] = []
+        outcomes = (
+            write(registry.NAV, lambda: nav.build(report, run)),
+            write(registry.POSITIONS, lambda: positions.build(report, run, legs())),
+            write(registry.SYNCED, lambda: positions.build_synced(report, run, legs())),
+            write(registry.RISK_SNAPSHOT, lambda: self._risk_snapshot(report, run, fallbacks)),
+            write(registry.ROUTER_HEALTH, lambda: intel.router_health(found, run)),
+            write(registry.SYMBOL_SCORES, lambda: intel.symbol_scores(found, run)),
+            write(registry.EXPECTANCY, lambda: intel.expectancy(found, run)),
+            write(
+                registry.ROUTER_SUGGESTIONS,
+                lambda: intel.router_suggestions(found, run),
+            ),
+            write(
+                registry.ALLOCATION_SUGGESTIONS,
+                lambda: intel.allocation_suggestions(found, run),
+            ),
+            write(registry.EXECUTOR_HEALTH, lambda: processes.executor_health(report, run)),
         )
+        published = Published(outcomes, tuple(fallbacks))
         self._said = _say(published, self._said, self._clock.monotonic())
         return published
 
-    def _risk_snapshot(self, report: TickReport, run: RunInfo) -> RiskSnapshot:
-        key = _RiskKey(report.live.trading, dict(report.live.symbol_trading))
+    def _risk_snapshot(
+        self, report: TickReport, run: RunInfo, fallbacks: list[Failed]
+    ) -> RiskSnapshot:
+        key = _RiskKey(report.live.trading, dict(report.live.symbol_trading), run.day.error)
         now_s = self._clock.monotonic()
         if self._risk is None or key != self._risk_of or now_s >= self._risk_due_s:
-            self._risk = risk_snapshot.build(report, run)
+            self._risk, failed = risk_snapshot.build(report, run)
+            fallbacks += [] if failed is None else [failed]
             self._risk_of = key
             self._risk_due_s = now_s + self._risk_s
         return self._risk
@@ -210,6 +215,7 @@ class _RiskKey(Struct, frozen=True):
 
     trading: TradingState
     symbols: dict[str, TradingState]
+    error: str | None
 
 
 class _Said(Struct, frozen=True):

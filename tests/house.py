@@ -42,6 +42,7 @@ EDGES = {
     "execution.venue",
 }
 SHELL = {
+    "execution.alert_command",
     "execution.intel_cycle",
     "execution.operator_requests",
     "execution.order_desk",
@@ -91,6 +92,7 @@ ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
     "execution.ledger_file": "execution.ledger",
     "execution.ledger_rows": "execution.ledger",
+    "execution.limit_memory": "execution.order_desk",
     "execution.log_lines": "execution.service_loop",
 }
 EMPTY_PACKAGES = {"execution", "scripts"}

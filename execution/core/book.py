@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from execution.core import signals
-from execution.core.policy import Policy
-from execution.core.records import Anchors, Recorded
+from execution.core import anchors, signals
+from execution.core.policy import GlobalLimits, Policy
+from execution.core.records import Recorded
 from execution.core.seam import Bar, Blind, LegKey, MarketSnapshot, Quote, VenuePosition
 from execution.core.types import Book, Decided, EngineState, Frame, FrameKey, Position, Vetoed
 
@@ -32,7 +32,9 @@ def start(policies: Sequence[Policy], decided: Mapping[tuple[str, str], float]) 
     return EngineState(frames=frames, decided=decided)
 
 
-def observe(state: EngineState, seen: MarketSnapshot | Blind, found: Recorded) -> EngineState:
+def observe(
+    state: EngineState, seen: MarketSnapshot | Blind, found: Recorded, limits: GlobalLimits
+) -> EngineState:
     """Fold one look at the venue and what the ledger found into the state."""
     vetoes = {} if found.day > state.recorded.day else state.vetoes
     if isinstance(seen, Blind):
@@ -40,7 +42,7 @@ def observe(state: EngineState, seen: MarketSnapshot | Blind, found: Recorded) -
         return replace(state, book=book, closed=(), recorded=found, vetoes=vetoes)
     frames, closed = _fold_all(state.frames, seen)
     return EngineState(
-        book=_mark(state.book, seen, found),
+        book=_mark(state.book, seen, found, limits),
         frames=frames,
         closed=closed,
         quotes=seen.quotes,
@@ -147,10 +149,11 @@ def _at(bar: Bar, ts: float) -> Bar:
 
 def _blinded(book: Book, seen: Blind) -> Book:
     since = seen.ts if book.blind_since_ts is None else book.blind_since_ts
-    return replace(book, stale=True, blind_since_ts=since, blind_reason=seen.reason)
+    # A NAV in doubt has not stood while nobody looked.
+    return replace(book, stale=True, doubt=None, blind_since_ts=since, blind_reason=seen.reason)
 
 
-def _mark(before: Book, seen: MarketSnapshot, found: Recorded) -> Book:
+def _mark(before: Book, seen: MarketSnapshot, found: Recorded, limits: GlobalLimits) -> Book:
     account = seen.account
     unprotected = {(p.symbol, p.position_side): p.unprotected_since_ts for p in before.positions}
     positions = tuple(
@@ -169,18 +172,22 @@ def _mark(before: Book, seen: MarketSnapshot, found: Recorded) -> Book:
     nav = wallet + unrealized
     residual_usd = found.cash.wallet_usd - account.wallet_usd
     unexplained = not abs(float(residual_usd)) <= TOLERANCE_USD
-    if unexplained or len(marked) < len(positions) or not abs(nav) + gross < BELIEVABLE_USD:
-        # A leg without a mark, or a wallet that the ledger cannot explain, leaves NAV unknown: the
-        # last good numbers stand, and say so.
+    unknown = unexplained or len(marked) < len(positions) or not abs(nav) + gross < BELIEVABLE_USD
+    doubt = None if unknown else anchors.doubt(before, nav, found, limits)
+    if unknown or doubt is not None:
+        # A leg without a mark, a wallet that the ledger cannot explain, or a jump that may be an
+        # error leaves NAV unknown: the last good numbers stand, and say so.
         return replace(
             before,
             stale=True,
+            doubt=doubt,
             positions=positions,
             identity_residual_usd=residual_usd,
             blind_since_ts=None,
             blind_reason=None,
         )
-    anchors = _anchored(before.anchors or found.anchors, nav, found.day)
+    kept, cooling_from_s = anchors.follow(before, nav, found, limits, seen.ts)
+    against = kept if nav > 0 else None  # what is not positive is no loss that could be measured
     return Book(
         known=True,
         stale=False,
@@ -190,10 +197,13 @@ def _mark(before: Book, seen: MarketSnapshot, found: Recorded) -> Book:
         unrealized_usd=unrealized,
         gross_usd=gross,
         net_usd=net,
-        drawdown_pct=_down_pct(nav, None if anchors is None else anchors.peak_usd),
-        day_pnl_usd=None if anchors is None else nav - anchors.day_start_usd,
+        drawdown_pct=None
+        if against is None
+        else anchors.loss_pct(nav - against.peak_usd, against.peak_usd),
+        day_pnl_usd=None if against is None else nav - against.day_start_usd,
         identity_residual_usd=residual_usd,
-        anchors=anchors,
+        anchors=kept,
+        cooling_from_s=cooling_from_s,
         positions=positions,
     )
 
@@ -237,23 +247,3 @@ def _mark_price(quote: Quote) -> float | None:
     # A touch that is missing or no number says nothing against the mark.
     far = 0 < quote.ask * 2 < quote.mark or quote.mark < quote.bid / 2 < math.inf
     return None if far else quote.mark
-
-
-def _anchored(anchors: Anchors | None, nav: float, day: str) -> Anchors | None:
-    """Raise the peak and begin a later day; a NAV that is not positive moves neither."""
-    if not nav > 0:
-        return anchors
-    if anchors is None:
-        return Anchors(nav, nav, day)
-    if nav <= anchors.peak_usd and day <= anchors.day:
-        return anchors
-    later = day > anchors.day
-    return Anchors(
-        peak_usd=max(nav, anchors.peak_usd),
-        day_start_usd=nav if later else anchors.day_start_usd,
-        day=day if later else anchors.day,
-    )
-
-
-def _down_pct(nav: float, peak: float | None) -> float | None:
-    return None if peak is None else 100 * max(0.0, 1 - nav / peak)

@@ -119,8 +119,16 @@ class GlobalLimits(Struct, frozen=True, forbid_unknown_fields=True):
     min_notional_usd: NonNegative
     max_order_notional_usd: Positive
     price_collar_bps: Annotated[float, Meta(gt=0, le=2000)]
+    cooldown_s: Annotated[float, Meta(ge=0, le=86_400)]
+    nav_jump_pct: Percent
+    nav_jump_confirm_s: Annotated[float, Meta(gt=0, le=3600)]
+    entries_per_second: Annotated[int, Meta(ge=1, le=1000)]
+    entries_per_minute: Annotated[int, Meta(ge=1, le=10_000)]
     entries_per_symbol_window: Annotated[int, Meta(ge=1, le=1000)]
     entries_window_bars: Annotated[int, Meta(ge=1, le=1440)]
+    repeat_rejects: Annotated[int, Meta(ge=2, le=100)]
+    repeat_window_s: Annotated[float, Meta(gt=0, le=86_400)]
+    repeat_pause_s: Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Freshness(Struct, frozen=True, forbid_unknown_fields=True):
@@ -226,9 +234,10 @@ class Policy(Struct, frozen=True):
 
 
 def contradictions(
-    strategies: tuple[Strategy, ...], limits: RiskLimits, universe: Universe
+    strategy_file: StrategyFile, limits: RiskLimits, universe: Universe
 ) -> Iterator[str]:
     """Name what the files say against each other, with file and key; nothing where they agree."""
+    strategies = strategy_file.strategy
     listed = {listing.symbol: listing for listing in universe.listing}
     for name in _repeated(listing.symbol for listing in universe.listing):
         yield f"universe.toml: listing: symbol {name} is listed twice"
@@ -243,6 +252,12 @@ def contradictions(
     for strategy in strategies:
         yield from _strategy_contradictions(strategy, listed)
     yield from _cap_contradictions(limits, listed)
+    base_pct, trade_pct = strategy_file.sizing.base_trade_pct, limits.book.trade_cap_pct
+    if base_pct > trade_pct:
+        yield (
+            f"strategy.toml: sizing.base_trade_pct {base_pct:g} is above risk.toml "
+            f"book.trade_cap_pct {trade_pct:g}"
+        )
 
 
 def _strategy_contradictions(strategy: Strategy, listed: Mapping[str, Listing]) -> Iterator[str]:
@@ -256,20 +271,54 @@ def _strategy_contradictions(strategy: Strategy, listed: Mapping[str, Listing]) 
             yield f"{where}: {symbol} runs on sim, but its listing in universe.toml has no sim"
 
 
+# Of each pair the first is never above the second: it would never be what counts.
+_ORDERED = (
+    ("trade_cap_pct", "symbol_cap_pct"),
+    ("symbol_cap_pct", "gross_cap_pct"),
+    ("net_cap_pct", "gross_cap_pct"),
+    ("day_loss_limit_pct", "nav_drawdown_limit_pct"),
+    ("min_notional_usd", "max_order_notional_usd"),
+    ("entries_per_second", "entries_per_minute"),
+)
+
+
 def _cap_contradictions(limits: RiskLimits, listed: Mapping[str, Listing]) -> Iterator[str]:
-    symbol_pct, gross_pct = limits.book.symbol_cap_pct, limits.book.gross_cap_pct
-    if symbol_pct > gross_pct:
+    book, gross_pct = limits.book, limits.book.gross_cap_pct
+    for low, high in _ORDERED:
+        lower, upper = getattr(book, low), getattr(book, high)
+        if lower > upper:
+            yield f"risk.toml: book.{low} {lower:g} is above book.{high} {upper:g}"
+    if gross_pct > 100 * book.leverage_cap:
         yield (
-            f"risk.toml: book.symbol_cap_pct {symbol_pct:g} is above "
-            f"book.gross_cap_pct {gross_pct:g}"
+            f"risk.toml: book.gross_cap_pct {gross_pct:g} is above what book.leverage_cap "
+            f"{book.leverage_cap:g} allows, {100 * book.leverage_cap:g}"
         )
-    for symbol, own in limits.symbols.items():
-        if symbol not in listed:
-            yield f"risk.toml: symbols.{symbol} is not listed in universe.toml"
-        if own.cap_pct is not None and own.cap_pct > symbol_pct:
+    for tier, cap in limits.tiers.items():
+        if cap.cap_pct > gross_pct:
             yield (
-                f"risk.toml: symbols.{symbol}.cap_pct {own.cap_pct:g} is above "
-                f"book.symbol_cap_pct {symbol_pct:g}, and a symbol's own cap may only be tighter"
+                f"risk.toml: tiers.{tier}.cap_pct {cap.cap_pct:g} is above "
+                f"book.gross_cap_pct {gross_pct:g}"
+            )
+    for symbol, own in limits.symbols.items():
+        yield from _symbol_contradictions(symbol, own, limits, listed.get(symbol))
+
+
+def _symbol_contradictions(
+    symbol: str, own: SymbolLimits, limits: RiskLimits, listing: Listing | None
+) -> Iterator[str]:
+    if listing is None:
+        yield f"risk.toml: symbols.{symbol} is not listed in universe.toml"
+    if own.cap_pct is None:
+        return
+    wider = {"book.symbol_cap_pct": limits.book.symbol_cap_pct}
+    tier = None if listing is None else limits.tiers.get(listing.tier)
+    if listing is not None and tier is not None:
+        wider[f"tiers.{listing.tier}.cap_pct"] = tier.cap_pct
+    for key, cap_pct in wider.items():
+        if own.cap_pct > cap_pct:
+            yield (
+                f"risk.toml: symbols.{symbol}.cap_pct {own.cap_pct:g} is above {key} {cap_pct:g}, "
+                f"and a symbol's own cap may only be tighter"
             )
 
 

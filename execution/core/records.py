@@ -14,6 +14,7 @@ from msgspec import Struct
 from execution.core.seam import ZERO, LegKey, OrderState, OrderType, PositionSide, Side, Trade
 
 Action = Literal["entry", "exit", "protect", "flatten"]
+RejectKey = tuple[str, str]
 
 
 class ExitPlan(Struct, frozen=True, gc=False):
@@ -98,11 +99,19 @@ class CashTotals(Struct, frozen=True, gc=False):
 
 
 class Anchors(Struct, frozen=True, gc=False):
-    """The NAVs that drawdown and day loss are measured from."""
+    """The NAVs that drawdown and day loss are measured from, and the last day-loss stop.
+
+    `transfers_usd` are the deposits less the withdrawals that are in them. `stopped_ts` is when the
+    stop began while `stopped`, and afterwards when it ended. `resets` counts a person's resets.
+    """
 
     peak_usd: float
     day_start_usd: float
     day: str
+    transfers_usd: Decimal = ZERO
+    stopped: bool = False
+    stopped_ts: float | None = None
+    resets: int = 0
 
 
 class OrderChange(Struct, frozen=True, gc=False):
@@ -162,12 +171,14 @@ class Recorded(Struct, frozen=True):
     """What `desk.record` found: the ledger's present view, and what is new in it.
 
     `protected` are the legs whose stop rests at the venue, or which have a plan where the venue
-    rests none. `entries` holds the times of recent entries by symbol, `unread` the symbols that
-    differ and whose trades could not be read, `halts` why a symbol is
-    halted, `day` the present day in the book's own time zone.
+    rests none. `unread` are the symbols that differ and whose trades could not be read, `halts` says
+    why a symbol is halted, `day` is the present day in the book's own time zone. `steady_s` is the
+    time on the clock that nobody sets; on it are the times of recent `entries` by symbol, and of
+    recent `rejects` by symbol and code.
     """
 
     day: str
+    steady_s: float = 0.0
     legs: Mapping[LegKey, LegRecord] = {}
     protected: frozenset[LegKey] = frozenset()
     open_orders: tuple[OrderRecord, ...] = ()
@@ -176,6 +187,7 @@ class Recorded(Struct, frozen=True):
     anchors: Anchors | None = None
     reconciled_ts: float | None = None
     entries: Mapping[str, tuple[float, ...]] = {}
+    rejects: Mapping[RejectKey, tuple[float, ...]] = {}
     halts: Mapping[str, str] = {}
     unread: frozenset[str] = frozenset()
     kill: KillLatch | None = None

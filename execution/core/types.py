@@ -57,8 +57,19 @@ class Position(Struct, frozen=True, gc=False):
     unprotected_since_ts: float | None
 
 
+class Doubt(Struct, frozen=True, gc=False):
+    """A NAV too far from the last one to be believed, standing since `since_s` on the steady clock."""
+
+    nav_usd: float
+    since_s: float
+
+
 class Book(Struct, frozen=True):
-    """The account's numbers of one tick; the floats mean nothing until `known`."""
+    """The account's numbers of one tick; the floats mean nothing until `known`.
+
+    `doubt` is a NAV that was told and is not believed yet. `cooling_from_s` is when the last
+    day-loss stop ended, on the steady clock.
+    """
 
     known: bool = False
     stale: bool = True
@@ -74,6 +85,8 @@ class Book(Struct, frozen=True):
     day_pnl_usd: float | None = None
     identity_residual_usd: Decimal | None = None
     anchors: Anchors | None = None
+    doubt: Doubt | None = None
+    cooling_from_s: float | None = None
     positions: tuple[Position, ...] = ()
 
 

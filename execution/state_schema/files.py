@@ -91,12 +91,14 @@ class Synced(Envelope, frozen=True, kw_only=True):
 
 
 class LimitRow(Row, frozen=True, kw_only=True):
-    """One limit and what is left of it, both in `unit`."""
+    """One limit and what is left of it, all in `unit`; `worst` is the most that was used today."""
 
     limit: float
     used: float | None
     headroom: float | None
     unit: Text
+    worst: float | None = None
+    worst_ts: float | None = None
 
 
 class SymbolRouter(Row, frozen=True, kw_only=True):
@@ -107,21 +109,28 @@ class SymbolRouter(Row, frozen=True, kw_only=True):
 
 
 class SymbolRisk(Row, frozen=True, kw_only=True):
-    """What today cost in one symbol, and what is wrong with it."""
+    """What today cost in one symbol, and what is wrong with it.
+
+    `dd_today_pct` is the symbol's loss since the book's day began, in percent of the NAV that the
+    day began with: realized less fees, and what became of the unrealized; without funding.
+    """
 
     dd_today_pct: float | None
     risk_flags: tuple[str, ...]
 
 
 class SymbolVol(Row, frozen=True, kw_only=True):
-    """How much one symbol moves; `atr_now` in its price."""
+    """How much one symbol moves; `atr_now` in its price.
+
+    `atr_regime` is ATR against the mean true range of all bars kept, `unknown` without enough.
+    """
 
     atr_now: float | None
-    atr_regime: Text
+    atr_regime: Literal["low", "normal", "high", "unknown"]
 
 
 class SymbolSizing(Row, frozen=True, kw_only=True):
-    """The product of all size multipliers of the last intent."""
+    """The product of all size multipliers that an entry would have now."""
 
     final_size_factor: float | None
 
@@ -140,7 +149,11 @@ class RiskRow(Row, frozen=True, kw_only=True):
 
 
 class RiskSnapshot(Envelope, frozen=True, kw_only=True):
-    """`state/risk_snapshot.json`: limits, trading states and today's vetoes."""
+    """`state/risk_snapshot.json`: limits, trading states and today's vetoes.
+
+    `worst_since_ts` says from when on the worst of the limits is known: the day's beginning, or the
+    process's.
+    """
 
     updated_ts: Ts
     source: Literal["engine", "fallback"]
@@ -150,6 +163,7 @@ class RiskSnapshot(Envelope, frozen=True, kw_only=True):
     limits: dict[str, LimitRow]
     vetoes: dict[str, Count]
     symbols: tuple[RiskRow, ...]
+    worst_since_ts: float | None = None
 
 
 # ---------------------------------------------------------------- the pipelines

@@ -50,7 +50,11 @@ class Acknowledge(Request, frozen=True, kw_only=True, tag="acknowledge"):
     client_id: Word | None
 
 
-Command = Flatten | Acknowledge
+class ResetRisk(Request, frozen=True, kw_only=True, tag="risk_reset"):
+    """Measure drawdown and day loss from the present NAV on; end cooldown and breakers."""
+
+
+Command = Flatten | Acknowledge | ResetRisk
 
 
 class CommandResult(Record, frozen=True, kw_only=True, tag="result"):

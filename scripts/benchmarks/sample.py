@@ -43,6 +43,7 @@ def run_info(now: float = NOW) -> RunInfo:
         venue="paper",
         market="sim",
         policy=policy(),
+        watch=settings.load({}).services.risk_watch,
         started_ts=now - 3600,
         loop_seq=3600,
         loop_ms_last=4.0,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import resource
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,16 +22,33 @@ from execution import boot
 from execution import settings as settings_door
 from execution.boot import Replay
 from execution.clock import SystemClock
+from execution.core.payloads import day_figures
+from execution.core.payloads.day_figures import DayFigures, Worst
+from execution.core.policy import Policy
+from execution.core.risk import usage
 from execution.core.seam import MarketSnapshot
-from execution.core.types import TickReport
+from execution.core.types import TickReport, Vetoed
 from execution.errors import ConfigError
 from execution.executor_live import _pub_tick, run_tick, write_journals
 
 TICKS_A_STEP = 2_000
 
 
+class LimitUse(Struct, frozen=True):
+    """One limit, and the most that was used of it over the whole run."""
+
+    limit: float
+    worst: float
+    unit: str
+    ts: float
+
+
 class Figures(Struct, frozen=True):
-    """What one replay came to; money is exact and printed as text."""
+    """What one replay came to; money is exact and printed as text.
+
+    `limits` are by the name of their veto. `day_loss_stops` began so often, and so many of them
+    were followed by a cooldown.
+    """
 
     market: str
     symbols: tuple[str, ...]
@@ -40,6 +59,9 @@ class Figures(Struct, frozen=True):
     fills: int
     trades_closed: int
     vetoes: dict[str, int]
+    day_loss_stops: int
+    cooldowns: int
+    limits: dict[str, LimitUse]
     maker_share: float | None
     fees_usd: Decimal
     funding_usd: Decimal
@@ -58,10 +80,31 @@ class Tally:
         self.bars = self.ticks = self.closed = 0
         self.max_drawdown_pct = 0.0
         self.maker_usd = self.traded_usd = Decimal(0)
+        self.vetoes: Counter[str] = Counter()
+        self.day_loss_stops = self.cooldowns = 0
+        self._day = DayFigures()
+        self._worst: dict[str, Worst] = {}
+        self._stopped = False
 
-    def add(self, report: TickReport) -> None:
-        """Take in one tick."""
+    @property
+    def worst(self) -> dict[str, Worst]:
+        """Return the worst use of each limit until now."""
+        return day_figures.worst_of(self._worst, self._day.worst)
+
+    def add(self, report: TickReport, day: DayFigures) -> None:
+        """Take in one tick, and what is remembered of its day."""
         self.ticks += 1
+        if day.day != self._day.day:
+            self._worst = self.worst
+        self._day = day
+        for decision in report.live.decisions:
+            if isinstance(decision.verdict, Vetoed):
+                self.vetoes[decision.verdict.reason] += 1
+        anchors = report.state.book.anchors
+        if anchors is not None and anchors.stopped != self._stopped:
+            self._stopped = anchors.stopped
+            self.day_loss_stops += anchors.stopped
+            self.cooldowns += not anchors.stopped
         if isinstance(report.seen, MarketSnapshot):
             self.bars += sum(map(len, report.seen.bars.values()))
         down = report.state.book.drawdown_pct
@@ -131,7 +174,10 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
         orders=counts["orders"],
         fills=counts["fills"],
         trades_closed=tally.closed,
-        vetoes=dict(engine.state.vetoes),
+        vetoes=dict(tally.vetoes.most_common()),
+        day_loss_stops=tally.day_loss_stops,
+        cooldowns=tally.cooldowns,
+        limits=_uses(tally.worst, engine.live_policy),
         maker_share=_share(tally.maker_usd, tally.traded_usd),
         fees_usd=cash.fees_usd,
         funding_usd=cash.funding_usd,
@@ -158,9 +204,17 @@ def drive(replayed: Replay, tally: Tally) -> None:
             report = engine.report = run_tick(engine, engine.state)
             engine.state = report.state
             write_journals(engine, report)
-            tally.add(report)
+            tally.add(report, engine.telling.run.day)
             if tally.ticks % TICKS_A_STEP == 0:
                 progress.update(task, completed=close_ts - first_ts)
+
+
+def _uses(worst: Mapping[str, Worst], policy: Policy) -> dict[str, LimitUse]:
+    return {
+        name: LimitUse(limit.limit, worst[name].used, limit.unit, worst[name].ts)
+        for name, limit in usage.limits(policy).items()
+        if name in worst
+    }
 
 
 def _share(part: Decimal, whole: Decimal) -> float | None:
@@ -172,6 +226,14 @@ def _print(figures: Figures) -> None:
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in msgspec.structs.asdict(figures).items():
-        if name not in ("market", "symbols"):
+        if name not in ("market", "symbols", "limits"):
             table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
-    Console(markup=False, highlight=False).print(table)
+    uses = Table(title="worst prospective use of each limit", title_justify="left")
+    for column in ("limit", "worst", "of", "unit", "at (UTC)"):
+        uses.add_column(column, justify="left" if column in ("limit", "unit") else "right")
+    for name, use in figures.limits.items():
+        at = datetime.fromtimestamp(use.ts, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
+        uses.add_row(name, f"{use.worst:,.2f}", f"{use.limit:,g}", use.unit, at)
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    console.print(uses)

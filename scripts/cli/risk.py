@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from execution.clock import Clock, SystemClock
-from execution.state_schema.operator_files import Acknowledge
+from execution.state_schema.operator_files import Acknowledge, Command, ResetRisk
 from scripts.cli import asking
 from scripts.cli.asking import folder_option, json_option, reason_option, wait_option
 
@@ -40,9 +40,33 @@ def acknowledge(
     request then stands for five minutes.
     """
     clock = clock or SystemClock()
-    place = asking.find_place(log_dir)
     command = Acknowledge(**asking.sign(clock, reason), client_id=client_id)
-    asked = asking.ask(place, clock, command, wait_s)
+    _ask(clock, command, wait_s, log_dir, as_json=as_json)
+
+
+@risk.command("reset")
+@reason_option
+@wait_option
+@folder_option
+@json_option
+@click.pass_obj
+def reset(
+    clock: Clock | None, reason: str, wait_s: float, log_dir: Path | None, *, as_json: bool
+) -> None:
+    """Measure drawdown and day loss from the present NAV on; end cooldown and breakers.
+
+    Refused while the NAV is not known, is stale, or is in doubt. The limits themselves stay.
+    Exits as `acknowledge` does.
+    """
+    clock = clock or SystemClock()
+    command = ResetRisk(**asking.sign(clock, reason))
+    _ask(clock, command, wait_s, log_dir, as_json=as_json)
+
+
+def _ask(
+    clock: Clock, command: Command, wait_s: float, log_dir: Path | None, *, as_json: bool
+) -> None:
+    asked = asking.ask(asking.find_place(log_dir), clock, command, wait_s)
     if as_json:
         click.echo(msgspec.json.encode(asked))
     else:

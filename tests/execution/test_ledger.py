@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from execution.core.records import Anchors, CashTotals
 from execution.core.seam import ZERO, CashRow, Trade
@@ -334,14 +333,31 @@ def test_an_entry_is_opened_once_even_by_a_process_that_forgot(ledger: Ledger) -
     ledger.close_route("d1")
     ledger.open_route(builders.plan(), NOW + 1)
     assert ledger.routes() == {}
-    assert ledger.entries(0.0) == {"BTCUSDT": (NOW,)}
+    assert ledger.entries(0.0) == [("BTCUSDT", NOW)]
 
 
-def test_entries_are_counted_by_symbol_and_time(ledger: Ledger) -> None:
+def test_entries_are_told_by_time_and_by_place(ledger: Ledger) -> None:
+    assert ledger.newest_rows() == (0, 0)
     for i, symbol in enumerate(["BTCUSDT", "ETHUSDT", "BTCUSDT"]):
         ledger.open_route(builders.plan(builders.intent("1", f"d{i}", symbol=symbol)), NOW + i)
     ledger.open_route(builders.plan(builders.leaving()), NOW + 9)
-    assert ledger.entries(NOW) == {"ETHUSDT": (NOW + 1,), "BTCUSDT": (NOW + 2,)}
+    assert ledger.entries(NOW) == [("ETHUSDT", NOW + 1), ("BTCUSDT", NOW + 2)]
+    assert ledger.entries(0.0, after_row=2) == [("BTCUSDT", NOW + 2)]
+    assert ledger.newest_rows() == (4, 0)
+
+
+def test_rejects_are_told_with_their_code_until_they_are_forgiven(ledger: Ledger) -> None:
+    for i, code in enumerate(["-2019", "-1111"], start=1):
+        record = prepare(ledger, attempt=i, signed_ts=NOW + i)
+        ledger.move_order(record, "REJECTED", "no", code=code)
+    told = [(("BTCUSDT", "-2019"), NOW + 1), (("BTCUSDT", "-1111"), NOW + 2)]
+    assert ledger.rejects(0.0) == told
+    assert ledger.rejects(NOW + 1) == ledger.rejects(0.0, after_row=1) == told[1:]
+    ledger.reset_limits(Anchors(9.0, 9.0, "2023-11-15", resets=1), "request1")
+    assert ledger.rejects(0.0) == []
+    assert (ledger.anchors().resets, ledger.reset_by()) == (1, "request1")
+    ledger.move_order(prepare(ledger, attempt=3), "REJECTED", "no", code="-2019")
+    assert ledger.rejects(0.0) == [(("BTCUSDT", "-2019"), NOW)]
 
 
 # ---------------------------------------------------------------- state
@@ -378,6 +394,6 @@ def test_the_ledger_belongs_to_the_thread_that_opened_it(ledger: Ledger) -> None
 
 def test_anchors_are_replaced(ledger: Ledger) -> None:
     ledger.keep_anchors(Anchors(1.5, 2.5, "2023-11-14"))
-    later = replace(Anchors(1.5, 2.5, "2023-11-14"), day="2023-11-15", peak_usd=9.25)
+    later = Anchors(9.25, 2.5, "2023-11-15", Decimal("-0.00000001"), True, NOW, 3)
     ledger.keep_anchors(later)
     assert ledger.anchors() == later

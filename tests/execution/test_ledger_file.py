@@ -3,10 +3,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from execution.core.seam import CashRow
 from execution.errors import LedgerError
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
@@ -123,10 +126,20 @@ def test_a_ledger_of_the_first_schema_is_brought_to_this_one_with_everything_in_
     path: Path, ledger: Ledger
 ) -> None:
     fill_story(ledger)
+    for cash_id, asset, amount in (
+        ("t1", "USDT", "-0.3"),
+        ("t2", "USDT", "0.1"),
+        ("t3", "BNB", "7"),
+    ):
+        ledger.add_cash([CashRow(cash_id, "transfer", asset, Decimal(amount), None, NOW)])
+    # What was transferred before is in the anchors that it finds.
+    ledger.keep_anchors(replace(ledger.anchors(), transfers_usd=Decimal("-0.2")))
     told = views(ledger)
     ledger.close()
     older = sqlite3.connect(path)
     older.execute("ALTER TABLE orders DROP COLUMN clean_lookups")
+    for column in ("transfers_usd", "stopped", "stopped_ts", "resets"):
+        older.execute(f"ALTER TABLE anchors DROP COLUMN {column}")
     older.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     older.commit()
     older.close()

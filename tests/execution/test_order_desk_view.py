@@ -196,7 +196,9 @@ def test_a_venue_that_rests_no_stops_is_protected_by_the_plan(path: Path) -> Non
 
 def test_entries_are_counted_again_after_a_restart(rig: Rig) -> None:
     rig.tick(entry())
-    assert rig.restart().tick().entries == {"BTCUSDT": (NOW,)}
+    assert rig.tick(dt=5.0).entries == {"BTCUSDT": (1.0,)}  # heard of at the look after it
+    again = rig.restart().tick()
+    assert again.entries == {"BTCUSDT": (again.steady_s - 6.0,)}
 
 
 # ---------------------------------------------------------------- questions that stay open

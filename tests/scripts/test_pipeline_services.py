@@ -243,6 +243,7 @@ def run_info(folder):
         venue="paper",
         market="sim",
         policy=loaded.policy,
+        watch=loaded.services.risk_watch,
         started_ts=NOW,
     )
 

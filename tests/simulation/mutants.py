@@ -101,6 +101,16 @@ class NotFoundIsNever(Parts):
     reconciler = Reconciler
 
 
+class NoMemoryOfEntries(Parts):
+    """A start begins with a clean sheet: what was entered before it counts in no rate."""
+
+    class Ledger(Ledger):
+        def entries(self, since_ts: float, after_row: int = 0) -> list[tuple[str, float]]:
+            return super().entries(since_ts, after_row) if after_row else []
+
+    ledger = Ledger
+
+
 class EagerFillWatermark(Parts):
     """Trades are read on from the moment of the last reading, as if none came late."""
 
@@ -249,6 +259,7 @@ MUTANTS: dict[str, type[Parts]] = {
     "no-fill-dedupe": NoFillDedupe,
     "no-back-fill": NoBackFill,
     "no-start-up-reconciliation": NoStartUpReconciliation,
+    "no-memory-of-entries": NoMemoryOfEntries,
 }
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 RECONCILE_S = 5.0
-ENTRIES_WINDOW_S = 600.0
 
 
 class Parts:
@@ -97,6 +96,7 @@ class Node:
         self.disk = disk
         self.lock = lock
         self.clock = world.clock
+        self.started_ts = self.began_ts = world.exchange.now
         self.policy = policy
         self.live_policy = parts.policy(policy)
         self.shadow = Shadow()
@@ -110,7 +110,7 @@ class Node:
             Days(policy.limits.book.day_time_zone),
             "paper",
             RECONCILE_S,
-            ENTRIES_WINDOW_S,
+            policy.limits,
             world.operator,
             world.clock,
         )
@@ -134,7 +134,8 @@ class Node:
     def tick(self) -> None:
         """Run one tick as the executor's beat does: a full disk ends the tick, not the process."""
         world = self.world
-        self.disk.feel(world.weather, world.exchange.now)
+        self.began_ts = world.exchange.now
+        self.disk.feel(world.weather, self.began_ts)
         try:
             report = run_tick(self, self.state)
         except LedgerFull as error:

@@ -6,6 +6,7 @@ truly happens, and reads ledger and disk itself; it trusts no component to repor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ class Watch:
         self._intents: dict[str, Durable] = {}
         self._disks: dict[str, Disk] = {}
         self._filled: dict[str, Decimal] = {}
+        self._entered: dict[Disk, list[float]] = {}
+        self._stepped_ts = -math.inf
 
     def broken(self, what: str) -> Violation:
         """Return the violation to be raised; the first one is kept, whoever swallows it."""
@@ -169,6 +172,23 @@ class Watch:
         nav = report.state.book.nav_usd
         self._fits("ledger", self._booked(report, approvals), marks, nav, approvals, node.policy)
         self._fits("exchange", self._true(), marks, nav, approvals, node.policy)
+        self._check_rates(node, approvals)
+
+    def stepped(self) -> None:
+        """Hear that the wall clock was set: whoever starts after it cannot know what was before."""
+        self._stepped_ts = self._world.exchange.now
+
+    def _check_rates(self, node: Node, approvals: list[Approved]) -> None:
+        """Count what one ledger's executors entered, by true time and through their restarts."""
+        now, book = node.began_ts, node.policy.limits.book
+        known = node.ledger.routes()  # what the disk did not take was not entered
+        since_ts = self._stepped_ts if node.started_ts > self._stepped_ts else -math.inf
+        entered = self._entered.setdefault(node.disk, [])
+        entered += [now for approved in approvals if approved.intent.decision_id in known]
+        for limit, length_s in ((book.entries_per_second, 1.0), (book.entries_per_minute, 60.0)):
+            recent = sum(ts > max(now - length_s, since_ts) for ts in entered)
+            if recent > limit:
+                raise self.broken(f"{recent} entries within {length_s:g} s, limit {limit}")
 
     def _booked(self, report: TickReport, approvals: list[Approved]) -> dict[LegKey, Decimal]:
         """Add up the ledger's legs, routes in flight and this tick's approvals."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from execution.clock import ManualClock
 from execution.errors import LedgerFull, LockHeld
 from tests.simulation import rest
 from tests.simulation.disk import Crash, CrashPlan, Disk
@@ -21,6 +20,7 @@ from tests.simulation.node import Node, Operator, Parts
 from tests.simulation.policies import SYMBOLS, draw_policy
 from tests.simulation.watch import Violation, Watch
 from tests.simulation.weather import Weather
+from tests.support.clocks import SteppedClock
 
 START = 1_700_006_400.0
 STORM_S = 200.0
@@ -63,7 +63,7 @@ class World:
         self._lock_path = folder / "executor.lock"
         self.watch = Watch(self)
         self.exchange = Exchange(seed, SYMBOLS, START, self.watch)
-        self.clock = ManualClock(START + self.rng.uniform(-0.5, 0.5))
+        self.clock = SteppedClock(START + self.rng.uniform(-0.5, 0.5))
         self.weather = Weather(seed, START + 15, START + STORM_S)
         self.exchange.is_slow_to_show = True
         self.exchange.order_lag_s = self.weather.order_lag_s
@@ -164,7 +164,8 @@ class World:
             self._clock_steps_at_s = math.inf
             step_s = rng.choice((-HOUR_S, HOUR_S))
             self.tell(f"the wall clock steps by {step_s} s")
-            self.clock.set(self.clock.now() + step_s)
+            self.clock.step(step_s)
+            self.watch.stepped()
         if rng.random() < 0.005:
             self.operator.wish(self.clock.now())
 

@@ -210,7 +210,8 @@ def leg(symbol: str = "BTCUSDT", side: str = "LONG", qty: str = "1", **fields: A
 
 def recorded(**fields: Any) -> Recorded:
     cash = CashTotals(start_usd=Decimal(10_000))
-    return Recorded(**{"day": "2023-11-15", "reconciled_ts": NOW, "cash": cash, **fields})
+    known = {"day": "2023-11-15", "steady_s": NOW, "reconciled_ts": NOW, "cash": cash}
+    return Recorded(**{**known, **fields})
 
 
 def state(**fields: Any) -> EngineState:

@@ -15,16 +15,10 @@ from execution.core.types import TickReport
 from execution.executor_live import beat
 from execution.venue.base import Venue
 from tests.support.accounts import read
+from tests.support.clocks import SteppedClock
 from tests.support.executors import write_ops
 
 NOW = 1_800_014_400.0  # noon, so that an hour's step stays within the day
-
-
-class SteppedClock(ManualClock):
-    """A clock whose wall time can be set without any time going by."""
-
-    def step(self, seconds: float) -> None:
-        self._now += seconds
 
 
 class Heard:

@@ -66,7 +66,12 @@ exits = { atr_bars = 5, stop_atr = 4.0, take_profit_atr = 4.0, max_hold_bars = H
 """
 BRISK = {
     "services.toml": {"loop_s": 0.05, "reconcile_s": 2.0, "risk_s": 0.5, "bar_s": 1},
-    "risk.toml": {"entries_per_symbol_window": 1000, "max_concurrent": 24},
+    "risk.toml": {
+        "entries_per_second": 1000,
+        "entries_per_minute": 10_000,
+        "entries_per_symbol_window": 1000,
+        "max_concurrent": 24,
+    },
     "router.toml": {"stop_retry_s": 0.5},
 }
 # Entries far enough from the touch to rest for a while, in the book until somebody takes them.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from execution.clock import Days, ManualClock
+from execution.clock import Days
 from execution.core import book
 from execution.core.records import Recorded
 from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.operator_requests import NoRequests
-from execution.order_desk import OrderDesk
+from execution.order_desk import Asks, OrderDesk
 from execution.reconciler import Reconciler
-from tests.support import builders
+from tests.support import builders, policies
+from tests.support.clocks import SteppedClock
 from tests.support.venue import FakeVenue
 
 
@@ -27,11 +28,14 @@ class Rig:
         now: float = builders.NOW,
         *,
         durable: bool = True,
+        asks: Asks | None = None,
     ) -> None:
         self.path = path
         self.durable = durable
+        self.asks = NoRequests() if asks is None else asks
         self.venue = FakeVenue() if venue is None else venue
-        self.clock = ManualClock(now)
+        self.clock = SteppedClock(now)
+        self.limits = policies.limits()
         self.ledger = Ledger(LedgerFile(path, "paper", "main", durable=durable))
         self.desk = OrderDesk(
             self.ledger,
@@ -40,8 +44,8 @@ class Rig:
             Days("UTC"),
             "paper",
             reconcile_s=30.0,
-            entries_window_s=3600.0,
-            asks=NoRequests(),
+            limits=self.limits,
+            asks=self.asks,
             clock=self.clock,
         )
         self.state = EngineState()
@@ -54,7 +58,7 @@ class Rig:
         now = self.clock.now()
         seen = self.venue.observe(now)
         self.recorded = self.desk.record(seen, now)
-        self.state = book.observe(self.state, seen, self.recorded)
+        self.state = book.observe(self.state, seen, self.recorded, self.limits.book)
         self.results = self.desk.act(live, seen, self.state, now)
         self.clock.advance(dt)
         return self.recorded
@@ -62,7 +66,8 @@ class Rig:
     def restart(self, after_s: float = 0.0) -> Rig:
         """Start again on the same ledger and venue, as after a kill."""
         self.ledger.close()
-        return Rig(self.path, self.venue, self.clock.now() + after_s, durable=self.durable)
+        now = self.clock.now() + after_s
+        return Rig(self.path, self.venue, now, durable=self.durable, asks=self.asks)
 
     @property
     def orders(self) -> dict[str, str]:

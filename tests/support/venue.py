@@ -103,9 +103,9 @@ class FakeVenue:
         self.change()
         return trade
 
-    def pay(self, cash_id: str, amount: str) -> None:
-        """Pay or take funding."""
-        row = CashRow(cash_id, "funding", "USDT", Decimal(amount), "BTCUSDT", self._now + SOON_S)
+    def pay(self, cash_id: str, amount: str, kind: str = "funding") -> None:
+        """Pay or take funding, or another kind of cash."""
+        row = CashRow(cash_id, kind, "USDT", Decimal(amount), "BTCUSDT", self._now + SOON_S)
         self.rows.append(row)
         self.wallet += row.amount
         self.change()

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from execution.core.guarded import Failed
 from execution.core.payloads.run import RunInfo
-from execution.core.types import TickReport, TradingStateName
+from execution.core.types import TickReport, TradingStateName, Vetoed
 from execution.state_schema.journals import Alert
 
 REPEAT_S = 60.0
@@ -23,11 +24,21 @@ SEVERITY: dict[TradingStateName, Severity] = {
 }
 
 
+class Streak(Struct, frozen=True):
+    """One reason that has vetoed every entry since `since_ts`, so many of them."""
+
+    reason: str
+    since_ts: float
+    entries: int
+    said_ts: float | None = None
+
+
 class AlertMemory(Struct, frozen=True):
-    """What was said last: the trading state, and when each (kind, subject) was."""
+    """What was said last: the trading state, and when each (kind, subject) was; what vetoes all."""
 
     trading: tuple[TradingStateName, tuple[str, ...]] = ("ACTIVE", ())
     said: Mapping[tuple[str, str], float] = {}
+    streak: Streak | None = None
 
 
 def alerts(
@@ -42,11 +53,15 @@ def alerts(
         now = report.now
         recent = {key: ts for key, ts in said.items() if abs(now - ts) < REPEAT_S}
         said = recent | {(alert.kind, alert.subject): now for alert in spoken}
+    streak = _streak(report, memory.streak)
+    if streak is not None and streak is not memory.streak and _is_long(streak, run, report.now):
+        spoken.append(_veto_alert(report, run, streak))
+        streak = replace(streak, said_ts=report.now)
     if state != memory.trading:
         spoken.insert(0, _trading_alert(report, run))
-    elif said is memory.said:
+    elif said is memory.said and streak is memory.streak:
         return spoken, memory
-    return spoken, AlertMemory(state, said)
+    return spoken, AlertMemory(state, said, streak)
 
 
 def _is_due(alert: Alert, memory: AlertMemory) -> bool:
@@ -69,6 +84,35 @@ def _standing(report: TickReport, run: RunInfo) -> Iterator[Alert]:
             subject = f"{position.symbol} {position.position_side}"
             text = f"no stop in force for {report.now - since_ts:.0f} s"
             yield _alert(report, run, "critical", "unprotected", subject, text)
+
+
+def _streak(report: TickReport, before: Streak | None) -> Streak | None:
+    """Follow the headline of the entries' vetoes; an approval, or another headline, ends a streak."""
+    streak = before
+    for decision in report.live.decisions:
+        if decision.intent.reduce_only:
+            continue
+        if not isinstance(decision.verdict, Vetoed):
+            streak = None
+        elif streak is None or streak.reason != decision.verdict.reason:
+            streak = Streak(decision.verdict.reason, report.now, 1)
+        else:
+            # min(): a clock that was set back does not make the streak begin in the future.
+            since_ts = min(streak.since_ts, report.now)
+            streak = replace(streak, since_ts=since_ts, entries=streak.entries + 1)
+    return streak
+
+
+def _is_long(streak: Streak, run: RunInfo, now: float) -> bool:
+    """Tell whether a streak has lasted, and lasted again since it was said."""
+    since_ts = streak.since_ts if streak.said_ts is None else min(streak.said_ts, now)
+    return now - since_ts >= run.watch.veto_everything_s
+
+
+def _veto_alert(report: TickReport, run: RunInfo, streak: Streak) -> Alert:
+    minutes = (report.now - streak.since_ts) / 60
+    text = f"{streak.reason} has vetoed all {streak.entries} entries of {minutes:.0f} min"
+    return _alert(report, run, "warning", "veto_everything", streak.reason, text)
 
 
 def _trading_alert(report: TickReport, run: RunInfo) -> Alert:

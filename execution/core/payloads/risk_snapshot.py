@@ -1,17 +1,22 @@
-"""Limits and what is left of them, trading states and their reasons, today's vetoes."""
+"""`risk_snapshot.json`: every limit with what is used and left, and each symbol as risk sees it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Literal
+
+from msgspec.structs import replace
 
 from execution.core import indicators, sizing
-from execution.core.payloads.run import RunInfo
+from execution.core.guarded import Failed, guarded
+from execution.core.payloads import day_figures
+from execution.core.payloads.run import RiskWatch, RunInfo
 from execution.core.policy import Policy, Strategy
-from execution.core.risk import exposure
-from execution.core.risk.exposure import Exposure
-from execution.core.risk.trading_state import day_loss_pct
-from execution.core.types import Book, EngineState, TickReport, Vetoed
+from execution.core.risk import usage
+from execution.core.risk.usage import Limit
+from execution.core.seam import MarketSnapshot
+from execution.core.types import EngineState, Frame, TickReport
 from execution.state_schema.files import (
     LimitRow,
     RiskRow,
@@ -22,11 +27,43 @@ from execution.state_schema.files import (
     SymbolVol,
 )
 
+Regime = Literal["low", "normal", "high", "unknown"]
+UNKNOWN_VOL = SymbolVol(atr_now=None, atr_regime="unknown")
 
-def build(report: TickReport, run: RunInfo) -> RiskSnapshot:
-    """Build `state/risk_snapshot.json`; what cannot be computed is null, never 0."""
-    trading = report.live.trading
-    error = _error(report)
+
+def build(report: TickReport, run: RunInfo) -> tuple[RiskSnapshot, Failed | None]:
+    """Build `state/risk_snapshot.json`, and say what failed where only the fallback could.
+
+    What cannot be computed is null, never 0.
+    """
+    built = guarded("risk_snapshot", partial(collect, report, run))
+    if isinstance(built, Failed):
+        return collect_fallback(report, run, f"{type(built.error).__name__}: {built.error}"), built
+    return built, None
+
+
+def collect(report: TickReport, run: RunInfo) -> RiskSnapshot:
+    """Collect the engine's figures; they are the gate's own too, where the engine is switched off."""
+    lag_s = report.seen.lag_s if isinstance(report.seen, MarketSnapshot) else 0.0
+    limits = _limits(usage.limits(run.policy, lag_s), usage.used(report, run.policy), run)
+    rows = tuple(_row(listing.symbol, report, run) for listing in run.policy.universe.listing)
+    return _snapshot(report, run, run.day.error, limits, rows)
+
+
+def collect_fallback(report: TickReport, run: RunInfo, error: str) -> RiskSnapshot:
+    """Collect what stands without the engine: the limits as configured, and what the book says."""
+    limits = _limits(usage.limits(run.policy), usage.losses(report.state.book), run)
+    rows = tuple(_bare_row(listing.symbol, report, run) for listing in run.policy.universe.listing)
+    return _snapshot(report, run, error, limits, rows)
+
+
+def _snapshot(
+    report: TickReport,
+    run: RunInfo,
+    error: str | None,
+    limits: dict[str, LimitRow],
+    rows: tuple[RiskRow, ...],
+) -> RiskSnapshot:
     engine = run.flags.RISK_ENGINE_V6_ENABLED and error is None
     return RiskSnapshot(
         engine_version=run.engine_version,
@@ -34,109 +71,100 @@ def build(report: TickReport, run: RunInfo) -> RiskSnapshot:
         updated_ts=report.now,
         source="engine" if engine else "fallback",
         error=error,
-        trading_state=trading.name,
-        trading_state_reasons=trading.reasons,
-        limits=limits(report.state, run.policy),
+        trading_state=report.live.trading.name,
+        trading_state_reasons=report.live.trading.reasons,
+        limits=limits,
         vetoes=dict(report.state.vetoes),
-        symbols=tuple(_row(listing.symbol, report, run) for listing in run.policy.universe.listing),
+        symbols=rows,
+        worst_since_ts=run.day.worst_since_ts,
     )
 
 
-def limits(state: EngineState, policy: Policy) -> dict[str, LimitRow]:
-    """Return each limit of the book by the name that a veto gives it.
-
-    Exposure is prospective, as the checks count it: positions, orders and routes in flight.
-    """
-    book, held, rules = state.book, exposure.of(state, policy.universe), policy.limits.book
-    gross_pct = _nav_pct(held.gross_usd, book)
-    return {
-        "gross_cap": _limit(rules.gross_cap_pct, gross_pct, "pct"),
-        "net_cap": _limit(rules.net_cap_pct, _nav_pct(abs(held.net_usd), book), "pct"),
-        "symbol_nav_cap": _tightest_symbol(held, book, policy),
-        "leverage_cap": _limit(
-            rules.leverage_cap, None if gross_pct is None else gross_pct / 100, "x"
-        ),
-        "nav_drawdown_limit": _limit(rules.nav_drawdown_limit_pct, book.drawdown_pct, "pct"),
-        "day_loss_limit": _limit(
-            rules.day_loss_limit_pct,
-            None if book.day_pnl_usd is None else day_loss_pct(book),
-            "pct",
-        ),
-        "max_concurrent": _limit(
-            rules.max_concurrent, len(held.by_leg) if book.known else None, "legs"
-        ),
-    }
+# ---------------------------------------------------------------- limits
 
 
-def _tightest_symbol(held: Exposure, book: Book, policy: Policy) -> LimitRow:
-    """Show the symbol that has the least headroom."""
-    rows = []
-    for listing in policy.universe.listing:
-        cap_pct = policy.limits.book.symbol_cap_pct
-        own = policy.limits.symbols.get(listing.symbol)
-        if own is not None and own.cap_pct is not None:
-            cap_pct = min(cap_pct, own.cap_pct)
-        rows.append(_limit(cap_pct, _nav_pct(held.symbol_usd(listing.symbol), book), "pct"))
-    return min(
-        rows,
-        key=lambda row: row.limit if row.headroom is None else row.headroom,
-        default=_limit(policy.limits.book.symbol_cap_pct, None, "pct"),
+def _limits(
+    limits: Mapping[str, Limit], used: Mapping[str, float], run: RunInfo
+) -> dict[str, LimitRow]:
+    return {name: _limit(limit, used.get(name), run, name) for name, limit in limits.items()}
+
+
+def _limit(limit: Limit, used: float | None, run: RunInfo, name: str) -> LimitRow:
+    worst = run.day.worst.get(name)
+    return LimitRow(
+        limit=limit.limit,
+        used=used,
+        headroom=None if used is None else max(0.0, limit.limit - used),
+        unit=limit.unit,
+        worst=None if worst is None else worst.used,
+        worst_ts=None if worst is None else worst.ts,
     )
 
 
-def _limit(limit: float, used: float | None, unit: str) -> LimitRow:
-    headroom = None if used is None else max(0.0, limit - used)
-    return LimitRow(limit=limit, used=used, headroom=headroom, unit=unit)
-
-
-def _nav_pct(usd: float, book: Book) -> float | None:
-    known = book.known and 0 < book.nav_usd < math.inf
-    return 100 * usd / book.nav_usd if known else None
+# ---------------------------------------------------------------- symbols
 
 
 def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
+    bare, book = _bare_row(symbol, report, run), report.state.book
+    traded = _traded(symbol, report.state, run.policy)
+    factor = None if traded is None else sizing.multiplier(run.policy.sizing, traded[1])
+    return replace(
+        bare,
+        risk=replace(bare.risk, dd_today_pct=day_figures.dd_today_pct(run.day, symbol, book)),
+        vol=UNKNOWN_VOL if traded is None else _vol(*traded, run.watch),
+        sizing=SymbolSizing(final_size_factor=factor),
+    )
+
+
+def _bare_row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
+    """Return what is told of a symbol without computing anything."""
     trading = report.live.symbol_trading.get(symbol, report.live.trading)
-    router = run.policy.router
-    atr, factor = _volatility(symbol, report.state, run.policy)
+    router, flags = run.policy.router, tuple(_flags(symbol, report.state, run.policy))
     return RiskRow(
         symbol=symbol,
         trading_state=trading.name,
         trading_state_reasons=trading.reasons,
         router=SymbolRouter(maker_first=router.maker_first, offset_bps=router.offset_bps),
-        risk=SymbolRisk(dd_today_pct=None, risk_flags=tuple(_flags(symbol, report.state.book))),
-        vol=SymbolVol(atr_now=atr, atr_regime="unknown"),
-        sizing=SymbolSizing(final_size_factor=factor),
+        risk=SymbolRisk(dd_today_pct=None, risk_flags=flags),
+        vol=UNKNOWN_VOL,
+        sizing=SymbolSizing(final_size_factor=None),
         updated_ts=report.now,
     )
 
 
-def _flags(symbol: str, book: Book) -> Iterator[str]:
-    held = [position for position in book.positions if position.symbol == symbol]
+def _flags(symbol: str, state: EngineState, policy: Policy) -> Iterator[str]:
+    held = [position for position in state.book.positions if position.symbol == symbol]
     if any(position.unprotected_since_ts is not None for position in held):
         yield "unprotected"
     if any(position.mark_price is None for position in held):
         yield "no_mark"
+    orders = state.recorded.open_orders
+    if any(order.symbol == symbol and order.state in ("UNKNOWN", "PREP") for order in orders):
+        yield "unknown_order"
+    own = policy.limits.symbols.get(symbol)
+    for side in () if own is None else own.blocked_sides:
+        yield f"{side.lower()}_blocked"
 
 
-def _volatility(
-    symbol: str, state: EngineState, policy: Policy
-) -> tuple[float | None, float | None]:
-    """Return ATR and size factor on the bars of the first strategy that trades `symbol`."""
-    strategy: Strategy | None = next(
-        (each for each in policy.strategies if symbol in each.symbols), None
-    )
-    frame = None if strategy is None else state.frames.get((symbol, strategy.bar_s))
-    if strategy is None or frame is None:
-        return None, None
-    atr = indicators.atr(frame.bars, strategy.exits.atr_bars)
-    return atr, sizing.multiplier(policy.sizing, frame)
-
-
-def _error(report: TickReport) -> str | None:
-    """Return what a check of this tick raised; a check that raises has vetoed."""
-    for decision in report.live.decisions:
-        if isinstance(decision.verdict, Vetoed):
-            for breach in decision.verdict.breaches:
-                if breach.unit == "error":
-                    return f"{breach.reason}: {breach.observed}"
+def _traded(symbol: str, state: EngineState, policy: Policy) -> tuple[Strategy, Frame] | None:
+    """Return the first strategy that trades `symbol`, with its bars."""
+    for strategy in policy.strategies:
+        frame = state.frames.get((symbol, strategy.bar_s))
+        if symbol in strategy.symbols and frame is not None:
+            return strategy, frame
     return None
+
+
+def _vol(strategy: Strategy, frame: Frame, watch: RiskWatch) -> SymbolVol:
+    atr_bars = strategy.exits.atr_bars
+    now = indicators.atr(frame.bars, atr_bars)
+    # At least as many bars again as the ATR itself, or it would be measured against itself.
+    usual = indicators.atr(frame.bars, max(len(frame.bars) - 1, 2 * atr_bars))
+    regime: Regime = "normal"
+    if now is None or usual is None or not usual > 0:
+        regime = "unknown"
+    elif now < watch.atr_low_multiple * usual:
+        regime = "low"
+    elif now > watch.atr_high_multiple * usual:
+        regime = "high"
+    return SymbolVol(atr_now=now, atr_regime=regime)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from execution.core.policy import Policy
+from execution.core.payloads.day_figures import DayFigures
+from execution.core.policy import Policy, Positive
 from execution.core.seam import VenueHealth
 from execution.state_schema.envelope import V6Flags
 from execution.state_schema.files import Mode
@@ -23,11 +24,24 @@ from execution.state_schema.intel_files import (
 T = TypeVar("T")
 
 
+class RiskWatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """When risk is worth a word: a veto of everything, and volatility that is not as usual."""
+
+    veto_everything_s: Annotated[float, Meta(gt=0, le=604_800)]
+    atr_low_multiple: Positive
+    atr_high_multiple: Positive
+
+    def __post_init__(self) -> None:
+        low, high = self.atr_low_multiple, self.atr_high_multiple
+        if not low < high:
+            raise ValueError(f"atr_low_multiple {low:g} must be below atr_high_multiple {high:g}")
+
+
 class RunInfo(Struct, frozen=True):
     """The executor as it runs now.
 
     `failed_writes` and the loop figures are those of the previous loop; None before there was one.
-    `errors` counts failures by stage since `started_ts`.
+    `errors` counts failures by stage since `started_ts`, `day` is what it remembers of the day.
     """
 
     engine_version: str
@@ -41,7 +55,9 @@ class RunInfo(Struct, frozen=True):
     venue: str
     market: str
     policy: Policy
+    watch: RiskWatch
     started_ts: float
+    day: DayFigures = DayFigures()
     loop_seq: int = 0
     loop_ms_last: float | None = None
     loop_ms_p50: float | None = None

@@ -12,8 +12,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from execution.core.book import BELIEVABLE_USD
 from execution.core.exits import encloses
 from execution.core.policy import Listing, Policy
+from execution.core.risk import margin
 from execution.core.risk.exposure import Exposure, leg_key
 from execution.core.risk.trading_state import day_loss_pct
 from execution.core.seam import Quote, SymbolRules
@@ -119,6 +121,15 @@ def day_loss_limit(c: Context) -> Breach | None:
     return Breach("day_loss_limit", limit, loss, "pct")
 
 
+def cooldown(c: Context) -> Breach | None:
+    """Refuse entries for a while after a day-loss stop, also where the loss has recovered."""
+    limit, since_s = c.policy.limits.book.cooldown_s, c.state.book.cooling_from_s
+    if since_s is None:
+        return None
+    past_s = c.state.recorded.steady_s - since_s
+    return None if past_s >= limit else Breach("cooldown", limit, _finite(past_s), "s")
+
+
 def below_min_notional(c: Context) -> Breach | None:
     """Refuse an order smaller than the exchange's or our own minimum."""
     if c.rules is None:
@@ -204,13 +215,22 @@ def max_concurrent(c: Context) -> Breach | None:
 
 
 def order_rate(c: Context) -> Breach | None:
-    """Refuse more entries into one symbol than its window of bars allows."""
-    book = c.policy.limits.book
-    since = c.now - book.entries_window_bars * c.bar_s
-    entries = c.state.recorded.entries.get(c.intent.symbol, ())
-    recent = 1 + sum(ts > since for ts in entries) + c.exposure.entries.get(c.intent.symbol, 0)
-    limit = book.entries_per_symbol_window
-    return None if recent <= limit else Breach("order_rate", limit, recent, "entries")
+    """Refuse more entries than a second, a minute, or the symbol's window of bars allows."""
+    book, entries, approved = c.policy.limits.book, c.state.recorded.entries, c.exposure.entries
+    all_times = [at_s for times in entries.values() for at_s in times]
+    all_now = sum(approved.values())
+    own_times, own_now = entries.get(c.intent.symbol, ()), approved.get(c.intent.symbol, 0)
+    window_s = book.entries_window_bars * c.bar_s
+    for limit, length_s, times, now, unit in (
+        (book.entries_per_second, 1, all_times, all_now, "entries_per_second"),
+        (book.entries_per_minute, 60, all_times, all_now, "entries_per_minute"),
+        (book.entries_per_symbol_window, window_s, own_times, own_now, "entries"),
+    ):
+        since_s = c.state.recorded.steady_s - length_s
+        recent = 1 + now + sum(not at_s <= since_s for at_s in times)
+        if recent > limit:
+            return Breach("order_rate", limit, recent, unit)
+    return None
 
 
 def duplicate_intent(c: Context) -> Breach | None:
@@ -218,6 +238,19 @@ def duplicate_intent(c: Context) -> Breach | None:
     if c.intent.decision_id not in c.state.recorded.routes:
         return None
     return Breach("duplicate_intent", 1, 2, "intents")
+
+
+def repeat_throttle(c: Context) -> Breach | None:
+    """Refuse entries for a while after the exchange refused the symbol's orders N times alike."""
+    book, now_s = c.policy.limits.book, c.state.recorded.steady_s
+    last = book.repeat_rejects - 1
+    for (symbol, _), told in c.state.recorded.rejects.items():
+        times = sorted(told) if symbol == c.intent.symbol else []
+        for first_s, last_s in zip(times, times[last:], strict=False):
+            alike = last_s - first_s <= book.repeat_window_s
+            if alike and not now_s - last_s >= book.repeat_pause_s:
+                return Breach("repeat_throttle", book.repeat_rejects, len(times), "rejects")
+    return None
 
 
 def unknown_order_open(c: Context) -> Breach | None:
@@ -229,9 +262,9 @@ def unknown_order_open(c: Context) -> Breach | None:
 
 def margin_insufficient(c: Context) -> Breach | None:
     """Refuse what the wallet could not carry as initial margin at the venue's leverage."""
-    leverage = c.policy.leverage
-    limit_usd = c.nav_usd * leverage
-    return _cap("margin_insufficient", limit_usd, c.exposure.gross_usd, c)
+    own = margin.leverages(c.state, c.policy).get(c.intent.symbol, c.policy.leverage)
+    held_usd = own * margin.bound_usd(c.exposure, c.state, c.policy)
+    return _cap("margin_insufficient", own * margin.carried_usd(c.state.book), held_usd, c)
 
 
 def stale_market(c: Context) -> Breach | None:
@@ -242,8 +275,8 @@ def stale_market(c: Context) -> Breach | None:
 
 
 def bad_number(c: Context) -> Breach | None:
-    """Refuse an intent whose own numbers are not finite and positive."""
-    if c.qty.is_finite() and c.qty > 0 and 0 < c.order_usd < math.inf:
+    """Refuse an intent whose own numbers are not positive, or more than any account holds."""
+    if c.qty.is_finite() and c.qty > 0 and 0 < c.order_usd < BELIEVABLE_USD:
         return None
     return Breach("below_min_notional", None, None, "usd")
 
@@ -282,6 +315,7 @@ ENTRY: tuple[Check, ...] = (
     leg_owned,
     nav_drawdown_limit,
     day_loss_limit,
+    cooldown,
     below_min_notional,
     max_order_notional,
     max_order_qty,
@@ -295,6 +329,7 @@ ENTRY: tuple[Check, ...] = (
     max_concurrent,
     order_rate,
     duplicate_intent,
+    repeat_throttle,
     unknown_order_open,
     margin_insufficient,
     stale_market,
@@ -307,6 +342,7 @@ RESEND: tuple[Check, ...] = (
     reconciliation_stale,
     symbol_not_allowed,
     price_collar,
+    repeat_throttle,
     unknown_order_open,
     stale_market,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
@@ -87,7 +88,7 @@ def of(state: EngineState, universe: Universe) -> Exposure:
         if route.reduce_only:
             continue
         key = (route.symbol, route.position_side)
-        price = max(route.mark_price, _mark(state, route.symbol))
+        price = _price(state, route.symbol, route.mark_price)
         usd = max(0.0, float(route.qty - route.filled_qty)) * price
         by_leg[key] = by_leg.get(key, 0.0) + usd
         opening_usd[route.side] = opening_usd.get(route.side, 0.0) + usd
@@ -96,7 +97,8 @@ def of(state: EngineState, universe: Universe) -> Exposure:
         if order.reduce_only or order.close_position or order.decision_id in recorded.routes:
             continue
         key = (order.symbol, order.position_side)
-        price = max(float(order.price or 0), _mark(state, order.symbol))
+        told = order.price or order.stop_price
+        price = _price(state, order.symbol, None if told is None else float(told))
         usd = float(order.qty - order.filled_qty) * price
         by_leg[key] = by_leg.get(key, 0.0) + usd
         opening_usd[order.side] = opening_usd.get(order.side, 0.0) + usd
@@ -120,16 +122,18 @@ def _held(state: EngineState) -> Iterator[tuple[LegKey, float, float]]:
         key: LegKey = (position.symbol, position.position_side)
         shown[key] = position.qty
         price = position.entry_price if position.mark_price is None else position.mark_price
-        yield key, position.qty, price
+        yield key, position.qty, price if 0 < price < math.inf else math.inf
     for key, leg in state.recorded.legs.items():
         qty, there = float(leg.qty), shown.get(key, 0.0)
         if abs(qty) > abs(there):
-            yield key, qty - there, _mark(state, key[0])
+            yield key, qty - there, _price(state, key[0], None)
 
 
-def _mark(state: EngineState, symbol: str) -> float:
+def _price(state: EngineState, symbol: str, told: float | None) -> float:
+    """Return the worse of a price that was told and the mark; without either nothing is too much."""
     quote = state.quotes.get(symbol)
-    return 0.0 if quote is None else quote.mark
+    prices = (told, None if quote is None else quote.mark)
+    return max((p for p in prices if p is not None and 0 < p < math.inf), default=math.inf)
 
 
 def leg_key(intent: OrderIntent) -> LegKey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from execution.core import anchors
 from execution.core.policy import Policy
 from execution.core.seam import Blind, MarketSnapshot
 from execution.core.types import Book, EngineState, TradingState
@@ -67,7 +68,6 @@ def _reduces(state: EngineState, policy: Policy, now: float) -> list[str]:
 
 def day_loss_pct(book: Book) -> float:
     """Return the loss since the day began in percent of the NAV it began with; 0 while unknown."""
-    if book.day_pnl_usd is None or book.anchors is None or not book.anchors.day_start_usd > 0:
+    if book.day_pnl_usd is None or book.anchors is None:
         return 0.0
-    loss_pct = -100 * book.day_pnl_usd / book.anchors.day_start_usd
-    return 0.0 if loss_pct <= 0 else loss_pct  # and not max(): it would make 0 of what is no number
+    return anchors.loss_pct(book.day_pnl_usd, book.anchors.day_start_usd)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from execution.core import book
-from execution.core.records import Anchors, CashTotals
+from execution.core.records import CashTotals
 from execution.core.seam import Bar, Blind, Quote
 from execution.core.types import Book, Breach, Decided, Decision, EngineState, Frame, Vetoed
 from tests.support import builders, policies
@@ -18,6 +18,11 @@ from tests.support import builders, policies
 START = EngineState()
 LONG = ("BTCUSDT", "LONG")
 BAD = [math.nan, math.inf, -math.inf, -1.0]
+LIMITS = policies.limits().book
+
+
+def look(state: EngineState, seen, found) -> EngineState:
+    return book.observe(state, seen, found, LIMITS)
 
 
 def seen_with(*held, quotes: dict[str, Quote] | None = None, wallet: str = "10000"):
@@ -29,7 +34,7 @@ def seen_with(*held, quotes: dict[str, Quote] | None = None, wallet: str = "1000
 def observed(seen, *, state: EngineState = START, **found) -> Book:
     wallet = Decimal(10_000) if isinstance(seen, Blind) else seen.account.wallet_usd
     cash = CashTotals(start_usd=wallet if wallet.is_finite() else Decimal(10_000))
-    return book.observe(state, seen, builders.recorded(**{"cash": cash, **found})).book
+    return look(state, seen, builders.recorded(**{"cash": cash, **found})).book
 
 
 # ---------------------------------------------------------------- NAV
@@ -64,19 +69,19 @@ def test_the_residual_is_what_the_ledger_expects_less_what_the_venue_has() -> No
 
 @pytest.mark.parametrize("told", ["0", "9999.98", "10000.02", "1e9"])
 def test_a_wallet_that_the_ledger_cannot_explain_is_no_nav_and_moves_no_anchor(told: str) -> None:
-    good = book.observe(START, seen_with(), builders.recorded())
+    good = look(START, seen_with(), builders.recorded())
     cash = CashTotals(start_usd=Decimal(10_000))
     later = builders.recorded(cash=cash, day="2023-11-16")
-    found = book.observe(good, seen_with(wallet=told), later).book
+    found = look(good, seen_with(wallet=told), later).book
     assert (found.nav_usd, found.known, found.stale) == (10_000.0, True, True)
     assert found.anchors == good.book.anchors
     assert found.identity_residual_usd == 10_000 - Decimal(told)
 
 
 def test_a_blind_venue_keeps_the_last_good_numbers_and_says_since_when() -> None:
-    good = book.observe(START, seen_with(), builders.recorded())
-    first = book.observe(good, Blind(builders.NOW + 5, "timeout"), builders.recorded())
-    second = book.observe(first, Blind(builders.NOW + 9, "reset"), builders.recorded())
+    good = look(START, seen_with(), builders.recorded())
+    first = look(good, Blind(builders.NOW + 5, "timeout"), builders.recorded())
+    second = look(first, Blind(builders.NOW + 9, "reset"), builders.recorded())
     assert (second.book.nav_usd, second.book.known, second.book.stale) == (10_000.0, True, True)
     assert second.book.blind_since_ts == builders.NOW + 5
     assert second.book.blind_reason == "reset"
@@ -96,7 +101,7 @@ def test_a_held_leg_without_a_believable_mark_leaves_the_last_nav_and_makes_it_s
     mark: float,
 ) -> None:
     held = builders.venue_position()
-    good = book.observe(START, seen_with(held), builders.recorded())
+    good = look(START, seen_with(held), builders.recorded())
     quotes = {"BTCUSDT": replace(builders.quote(), mark=mark)}
     found = observed(seen_with(held, quotes=quotes), state=good)
     assert (found.known, found.stale, found.nav_usd) == (True, True, 10_000.0)
@@ -125,40 +130,6 @@ def test_a_wallet_that_cannot_be_is_no_nav(wallet: str) -> None:
     assert found.anchors is None
 
 
-# ---------------------------------------------------------------- anchors
-
-
-def test_the_peak_only_rises_and_the_day_begins_once() -> None:
-    kept = Anchors(peak_usd=12_000.0, day_start_usd=11_000.0, day="2023-11-15")
-    same = observed(seen_with(), anchors=kept)
-    assert same.anchors == kept
-    assert same.drawdown_pct == pytest.approx(100 * 2_000 / 12_000)
-    assert same.day_pnl_usd == -1_000.0
-    later = observed(seen_with(), anchors=replace(kept, day="2023-11-14"))
-    assert later.anchors == Anchors(12_000.0, 10_000.0, "2023-11-15")
-    assert later.day_pnl_usd == 0.0
-
-
-def test_a_clock_that_steps_back_a_day_begins_no_day() -> None:
-    kept = Anchors(peak_usd=12_000.0, day_start_usd=11_000.0, day="2023-11-16")
-    assert observed(seen_with(), anchors=kept).anchors == kept
-    peak = observed(seen_with(wallet="15000"), anchors=kept).anchors
-    assert peak == Anchors(15_000.0, 11_000.0, "2023-11-16")
-
-
-def test_a_new_peak_is_kept() -> None:
-    kept = Anchors(peak_usd=9_000.0, day_start_usd=9_500.0, day="2023-11-15")
-    found = observed(seen_with(), anchors=kept)
-    assert found.anchors == Anchors(10_000.0, 9_500.0, "2023-11-15")
-    assert found.drawdown_pct == 0.0
-
-
-@pytest.mark.parametrize("wallet", ["0", "-5"])
-def test_a_nav_that_is_not_positive_moves_no_anchor(wallet: str) -> None:
-    kept = Anchors(peak_usd=12_000.0, day_start_usd=11_000.0, day="2023-11-14")
-    assert observed(seen_with(wallet=wallet), anchors=kept).anchors == kept
-
-
 # ---------------------------------------------------------------- protection and plans
 
 
@@ -170,7 +141,7 @@ def test_a_position_carries_its_plan_from_the_ledger() -> None:
 
 def test_the_time_without_a_stop_is_counted_from_its_first_tick() -> None:
     seen = seen_with(builders.venue_position())
-    first = book.observe(START, seen, builders.recorded())
+    first = look(START, seen, builders.recorded())
     later = replace(seen, ts=builders.NOW + 8)
     assert first.book.positions[0].unprotected_since_ts == builders.NOW
     assert observed(later, state=first).positions[0].unprotected_since_ts == builders.NOW
@@ -199,7 +170,7 @@ def test_vetoes_are_counted_anew_each_day_and_not_after_a_step_back() -> None:
     state = replace(START, recorded=builders.recorded(), vetoes=counted)
     for day, wanted in (("2023-11-16", {}), ("2023-11-15", counted), ("2023-11-14", counted)):
         found = builders.recorded(day=day)
-        assert book.observe(state, seen_with(), found).vetoes == wanted
+        assert look(state, seen_with(), found).vetoes == wanted
 
 
 # ---------------------------------------------------------------- bars
@@ -307,9 +278,9 @@ def test_only_the_frames_that_closed_are_named() -> None:
     keys = (("BTCUSDT", 60), ("BTCUSDT", 300), ("ETHUSDT", 60))
     state = replace(START, frames={key: Frame(key[1], 10) for key in keys})
     seen = builders.snapshot(bars={"BTCUSDT": (builders.bar(builders.NOW - 60),)})
-    after = book.observe(state, seen, builders.recorded())
+    after = look(state, seen, builders.recorded())
     assert after.closed == (("BTCUSDT", 60),)
-    assert book.observe(after, seen, builders.recorded()).closed == ()
+    assert look(after, seen, builders.recorded()).closed == ()
 
 
 @pytest.mark.parametrize(
@@ -331,7 +302,7 @@ def test_a_bar_that_cannot_be_one_is_left_out_and_those_after_it_are_not(
     broken = replace(builders.bar(builders.NOW - 120), **{field: bad})
     fine = builders.bar(builders.NOW - 60)
     seen = builders.snapshot(bars={"BTCUSDT": (broken, fine)})
-    after = book.observe(state, seen, builders.recorded())
+    after = look(state, seen, builders.recorded())
     assert after.frames["BTCUSDT", 60].bars == (fine,)
 
 

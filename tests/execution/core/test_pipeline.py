@@ -17,6 +17,7 @@ from tests.support import books, builders, policies
 
 NOW = builders.NOW
 POLICY = policies.policy()
+LIMITS = POLICY.limits.book
 SEEN = builders.snapshot()
 BAR_TS = NOW - builders.BASE_S
 DIPPED = {"BTCUSDT": builders.DIP}
@@ -112,7 +113,7 @@ def test_a_bar_is_decided_once() -> None:
 def test_a_restart_with_the_decided_set_does_not_decide_again() -> None:
     fresh = book.start([POLICY], {("fade", "BTCUSDT"): BAR_TS})
     bars = {symbol: builders.bars(builders.DIP) for symbol in builders.SYMBOLS}
-    state = book.observe(fresh, replace(SEEN, bars=bars), builders.recorded())
+    state = book.observe(fresh, replace(SEEN, bars=bars), builders.recorded(), LIMITS)
     live = decided(state)
     assert [d.intent.symbol for d in live.decisions] == ["ETHUSDT"]
 
@@ -301,7 +302,7 @@ def test_no_garbage_in_the_newest_look_is_approved_or_raised(field, bad, at, str
 
     def look(newest: list[Bar]) -> EngineState:
         seen = replace(SEEN, bars={"BTCUSDT": tuple(newest)})
-        return book.observe(book.start([policy], {}), seen, builders.recorded())
+        return book.observe(book.start([policy], {}), seen, builders.recorded(), LIMITS)
 
     state = look(bars)
     live = decided(state, policy)
@@ -314,7 +315,7 @@ def test_no_garbage_in_the_newest_look_is_approved_or_raised(field, bad, at, str
         assert live == decided(look(left_out), policy)
     # And the series is not poisoned: its next sound bar closes.
     later = replace(SEEN, ts=NOW + 60, bars={"BTCUSDT": (builders.bar(NOW, 100.0),)})
-    after = book.observe(state, later, builders.recorded())
+    after = book.observe(state, later, builders.recorded(), LIMITS)
     assert after.frames["BTCUSDT", 60].bars[-1].ts == NOW
 
 
@@ -336,7 +337,7 @@ def test_no_garbage_in_the_wallet_is_approved_or_raised(wallet: str) -> None:
     account = builders.account(wallet_usd=Decimal(wallet))
     bars = {"BTCUSDT": builders.bars(builders.DIP)}
     seen = builders.snapshot(account=account, bars=bars)
-    state = book.observe(book.start([POLICY], {}), seen, builders.recorded())
+    state = book.observe(book.start([POLICY], {}), seen, builders.recorded(), LIMITS)
     live = decided(state, seen=seen)
     assert summary(live) == [("entry", "LONG", "nav_unavailable")]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from execution.clock import SystemClock
-from execution.state_schema.operator_files import Acknowledge
+from execution.state_schema.operator_files import Acknowledge, ResetRisk
 from execution.state_schema.registry import COMMANDS
 from tests.support.operators import NOW, Operator
 
@@ -76,3 +76,17 @@ def test_the_real_command_is_heard_by_a_real_ear(operator):
     (heard,) = operator.executor().read(now).pending
     assert now <= heard.ts < now + 30
     assert (operator.log_dir / "run").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_reset_is_asked_with_its_reason_and_answered(operator):
+    reset = ("risk", "reset", "--reason", "the loss is understood")
+    answering(operator, "refused", "NAV is stale")
+    done = operator.type(*reset)
+    assert (done.exit_code, done.stdout) == (1, "refused: NAV is stale\n")
+    heard = operator.lines(COMMANDS)
+    assert [(type(each), each.reason) for each in heard] == [(ResetRisk, "the loss is understood")]
+    audited = [
+        ("risk_reset", "the loss is understood", said)
+        for said in ("asked", "refused: NAV is stale")
+    ]
+    assert operator.audit() == audited

@@ -4,25 +4,15 @@ import math
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from execution.core.payloads import nav, positions, processes, risk_snapshot
-from execution.core.policy import Policy, SymbolLimits
-from execution.core.records import KillLatch, OrderRecord, Recorded, Route
-from execution.core.seam import Bar, Blind, Quote, VenueHealth
+from execution.core.payloads import nav, positions, processes
+from execution.core.records import KillLatch, OrderRecord, Recorded
+from execution.core.seam import Blind, Quote, VenueHealth
 from execution.core.types import (
     Book,
-    Breach,
-    Decided,
-    Decision,
     EngineState,
-    Frame,
-    OrderIntent,
     TickReport,
-    TradingState,
-    Vetoed,
 )
 from execution.state_schema.envelope import V6Flags
 from scripts.benchmarks import sample
@@ -119,179 +109,6 @@ def test_both_files_carry_the_same_rows():
     assert (
         positions.build(report, RUN, rows).rows == positions.build_synced(report, RUN, rows).items
     )
-
-
-# ---------------------------------------------------------------- risk
-
-
-def policy(**limits: float) -> Policy:
-    whole = RUN.policy
-    book = replace(whole.limits.book, **limits)
-    return replace(whole, limits=replace(whole.limits, book=book, symbols={}))
-
-
-def held(symbol: str, qty: float, price: float) -> TickReport:
-    leg = replace(
-        sample.tick(1).state.book.positions[0],
-        symbol=symbol,
-        position_side="LONG" if qty > 0 else "SHORT",
-        qty=qty,
-        entry_price=price,
-        mark_price=price,
-        notional_usd=qty * price,
-    )
-    return with_book(sample.tick(0), positions=(leg,), nav_usd=10_000.0)
-
-
-def test_limits_say_what_is_used_and_what_is_left():
-    report = held("BTCUSDT", -0.05, 60_000.0)
-    run = replace(RUN, policy=policy(gross_cap_pct=150.0, symbol_cap_pct=40.0, net_cap_pct=100.0))
-    limits = risk_snapshot.build(report, run).limits
-    assert (limits["gross_cap"].used, limits["gross_cap"].headroom) == (30.0, 120.0)
-    assert (limits["net_cap"].used, limits["net_cap"].headroom) == (30.0, 70.0)
-    assert (limits["symbol_nav_cap"].used, limits["symbol_nav_cap"].headroom) == (30.0, 10.0)
-    assert limits["leverage_cap"].used == 0.3
-    assert limits["nav_drawdown_limit"].used == 1.25
-    assert limits["day_loss_limit"].used == pytest.approx(100 * 250 / 100_250)
-    assert (limits["max_concurrent"].used, limits["max_concurrent"].unit) == (1, "legs")
-    assert {row.unit for row in limits.values()} == {"pct", "x", "legs"}
-
-
-def test_a_route_in_flight_counts_in_full():
-    report = held("BTCUSDT", 0.05, 60_000.0)
-    route = Route(
-        decision_id="d",
-        strategy="s",
-        symbol="ETHUSDT",
-        position_side="LONG",
-        side="BUY",
-        action="entry",
-        qty=Decimal(1),
-        filled_qty=Decimal("0.5"),
-        mark_price=2_000.0,
-        reduce_only=False,
-        position_id=None,
-        stop_price=None,
-        legs=(),
-        retry_s=None,
-        attempts=1,
-        order=None,
-    )
-    state = replace(report.state, recorded=Recorded(day="d", routes={"d": route}))
-    limits = risk_snapshot.limits(state, policy())
-    assert limits["gross_cap"].used == 40.0
-    assert limits["max_concurrent"].used == 2
-
-
-def test_an_exceeded_limit_has_no_headroom():
-    report = held("BTCUSDT", 0.5, 60_000.0)
-    row = risk_snapshot.limits(report.state, policy(gross_cap_pct=150.0))["gross_cap"]
-    assert (row.used, row.headroom) == (300.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    "book", [Book(), *(Book(known=True, nav_usd=n) for n in (0.0, -5.0, math.nan, math.inf))]
-)
-def test_without_a_nav_usage_is_null(book):
-    limits = risk_snapshot.limits(EngineState(book=book), policy())
-    for name in ("gross_cap", "net_cap", "symbol_nav_cap", "leverage_cap"):
-        assert (limits[name].used, limits[name].headroom) == (None, None), name
-    assert limits["nav_drawdown_limit"].used is None
-    assert limits["day_loss_limit"].used is None
-
-
-def test_the_symbol_with_the_least_headroom_is_shown():
-    wide = policy(symbol_cap_pct=40.0)
-    limits = replace(wide.limits, symbols={"ETHUSDT": SymbolLimits(cap_pct=5.0)})
-    state = held("BTCUSDT", 0.05, 60_000.0).state
-    row = risk_snapshot.limits(state, replace(wide, limits=limits))["symbol_nav_cap"]
-    assert (row.limit, row.used, row.headroom) == (5.0, 0.0, 5.0)
-
-
-@given(
-    qty=st.floats(-1e6, 1e6),
-    price=st.floats(1e-6, 1e6),
-    nav_usd=st.floats(allow_nan=True, allow_infinity=True),
-)
-def test_headroom_is_never_negative_and_never_more_than_the_limit(qty, price, nav_usd):
-    report = with_book(held("BTCUSDT", qty or 1.0, price), nav_usd=nav_usd)
-    for row in risk_snapshot.limits(report.state, policy()).values():
-        if row.headroom is not None and not math.isnan(row.headroom):
-            assert 0 <= row.headroom <= row.limit
-
-
-def test_flag_off_is_fallback_without_an_error():
-    built = risk_snapshot.build(sample.tick(0), replace(RUN, flags=OFF))
-    assert (built.source, built.error) == ("fallback", None)
-    assert risk_snapshot.build(sample.tick(0), RUN).source == "engine"
-
-
-def test_a_check_that_raised_is_the_engines_error():
-    intent = OrderIntent(
-        decision_id="d",
-        strategy="s",
-        symbol="BTCUSDT",
-        position_side="LONG",
-        side="BUY",
-        action="entry",
-        qty=Decimal(1),
-        mark_price=1.0,
-        bar_open_ts=None,
-        reduce_only=False,
-        urgent=False,
-        reason="r",
-    )
-    breach = Breach("gross_cap", None, "error: ZeroDivisionError", "error")
-    decided = Decided(
-        TradingState("ACTIVE"), decisions=(Decision(intent, Vetoed(intent, (breach,)), None),)
-    )
-    built = risk_snapshot.build(replace(sample.tick(0), live=decided), RUN)
-    assert (built.source, built.error) == ("fallback", "gross_cap: error: ZeroDivisionError")
-
-
-def test_states_reasons_and_vetoes_are_those_of_the_tick():
-    live = Decided(
-        TradingState("REDUCING", ("day_loss_limit",)),
-        symbol_trading={"ETHUSDT": TradingState("HALTED", ("position_mismatch",))},
-    )
-    report = replace(sample.tick(0), live=live)
-    report = replace(report, state=replace(report.state, vetoes={"gross_cap": 3}))
-    built = risk_snapshot.build(report, RUN)
-    assert (built.trading_state, built.trading_state_reasons) == ("REDUCING", ("day_loss_limit",))
-    assert built.vetoes == {"gross_cap": 3}
-    by_symbol = {row.symbol: row for row in built.symbols}
-    assert by_symbol["ETHUSDT"].trading_state == "HALTED"
-    assert by_symbol["ETHUSDT"].trading_state_reasons == ("position_mismatch",)
-    assert by_symbol["BTCUSDT"].trading_state == "REDUCING"
-    assert set(by_symbol) == {listing.symbol for listing in RUN.policy.universe.listing}
-
-
-def test_a_symbol_shows_what_is_wrong_with_its_leg():
-    report = held("BTCUSDT", 1.0, 100.0)
-    leg = replace(report.state.book.positions[0], unprotected_since_ts=NOW - 1, mark_price=None)
-    rows = risk_snapshot.build(with_book(report, positions=(leg,)), RUN).symbols
-    assert next(row for row in rows if row.symbol == "BTCUSDT").risk.risk_flags == (
-        "unprotected",
-        "no_mark",
-    )
-
-
-def test_volatility_is_null_until_the_bars_carry_it():
-    strategy = RUN.policy.strategies[0]
-    symbol = strategy.symbols[0]
-    report = sample.tick(0)
-    row = risk_snapshot.build(report, RUN).symbols[0]
-    assert (row.vol.atr_now, row.vol.atr_regime, row.sizing.final_size_factor) == (
-        None,
-        "unknown",
-        None,
-    )
-    bars = tuple(Bar(60.0 * n, 10, 12, 9, 10, 1) for n in range(100))
-    frame = Frame(strategy.bar_s, 100, bars)
-    report = replace(report, state=replace(report.state, frames={(symbol, strategy.bar_s): frame}))
-    row = next(row for row in risk_snapshot.build(report, RUN).symbols if row.symbol == symbol)
-    assert row.vol.atr_now == 3.0
-    assert row.sizing.final_size_factor == RUN.policy.sizing.multiplier_min
 
 
 # ---------------------------------------------------------------- processes

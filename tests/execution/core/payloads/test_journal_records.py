@@ -12,9 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from execution.core.guarded import Failed
-from execution.core.payloads import alerts, journals, order_events
-from execution.core.payloads.alerts import AlertMemory
+from execution.core.payloads import journals, order_events
 from execution.core.records import ClosedTrade, ExitPlan, OrderChange, OrderRecord, Recorded, Route
 from execution.core.seam import Blind, OrderState, Trade
 from execution.core.types import (
@@ -393,77 +391,3 @@ def test_a_minute_is_sixty_seconds(start, inside):
     begin = math.floor(start / 60) * 60.0
     assert journals.minute_of(begin) == journals.minute_of(begin + inside)
     assert journals.minute_of(begin + 60) == journals.minute_of(begin) + 1
-
-
-# ---------------------------------------------------------------- alerts
-
-
-def said(report: TickReport, memory: AlertMemory) -> tuple[list[tuple[str, str]], AlertMemory]:
-    found, after = alerts.alerts(report, RUN, memory)
-    return [(alert.kind, alert.subject) for alert in found], after
-
-
-def test_a_healthy_tick_says_nothing_and_keeps_the_memory():
-    memory = AlertMemory()
-    assert said(sample.tick(2), memory) == ([], memory)
-
-
-def test_a_change_of_state_is_said_once_with_its_reasons():
-    halted = replace(sample.tick(0), live=Decided(TradingState("HALTED", ("blind",))))
-    (alert,), memory = alerts.alerts(halted, RUN, AlertMemory())
-    assert (alert.severity, alert.subject, alert.text) == ("critical", "HALTED", "blind")
-    assert said(halted, memory)[0] == []
-    again = replace(halted, live=Decided(TradingState("HALTED", ("kill_switch",))))
-    assert said(again, memory)[0] == [("trading_state", "HALTED")]
-    assert said(sample.tick(0), memory)[0] == [("trading_state", "ACTIVE")]
-
-
-def test_a_failing_stage_is_said_at_most_once_a_minute():
-    report = tick(live={"failures": (Failed("trend", ValueError("x" * 1000)),)})
-    (alert,), memory = alerts.alerts(report, RUN, AlertMemory())
-    assert (alert.kind, alert.subject, alert.severity) == ("stage_failed", "trend", "warning")
-    assert alert.text.startswith("ValueError: xxx")
-    assert len(alert.text) == 300
-    assert said(replace(report, now=NOW + 59), memory)[0] == []
-    assert said(replace(report, now=NOW + 60), memory)[0] == [("stage_failed", "trend")]
-    assert said(replace(report, now=NOW - 3600), memory)[0] == [("stage_failed", "trend")]
-
-
-def test_failures_of_the_shadow_are_said_too():
-    report = tick(shadow=Decided(ACTIVE, failures=(Failed("shadow", KeyError("k")),)))
-    assert said(report, AlertMemory())[0] == [("stage_failed", "shadow")]
-
-
-def test_an_unprotected_leg_is_said_with_its_seconds_after_the_grace():
-    report = sample.tick(1)
-    grace_s = RUN.policy.router.stop_retry_s
-
-    def unprotected_for(seconds: float) -> TickReport:
-        leg = replace(report.state.book.positions[0], unprotected_since_ts=NOW - seconds)
-        book = replace(report.state.book, positions=(leg,))
-        return replace(report, state=replace(report.state, book=book))
-
-    assert said(unprotected_for(grace_s), AlertMemory())[0] == []
-    (alert,), _ = alerts.alerts(unprotected_for(grace_s + 40), RUN, AlertMemory())
-    assert (alert.kind, alert.subject, alert.severity) == (
-        "unprotected",
-        "S000USDT LONG",
-        "critical",
-    )
-    assert alert.text == f"no stop in force for {grace_s + 40:.0f} s"
-
-
-def test_a_failed_write_is_said_with_the_file():
-    run = replace(RUN, failed_writes=("state/nav.json",))
-    (alert,), _ = alerts.alerts(sample.tick(0), run, AlertMemory())
-    assert (alert.kind, alert.subject) == ("write_failed", "state/nav.json")
-
-
-def test_the_memory_does_not_grow_with_what_is_over():
-    memory = AlertMemory()
-    for n in range(500):
-        report = replace(
-            tick(live={"failures": (Failed(f"stage-{n}", ValueError()),)}), now=NOW + n
-        )
-        _, memory = alerts.alerts(report, RUN, memory)
-    assert len(memory.said) <= 61
