@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.records import RoutePolicy
 from execution.core.types import Tier
 
 Market = Literal["sim", "replay", "binance"]
@@ -201,18 +202,26 @@ class Router(Struct, frozen=True, forbid_unknown_fields=True):
     """`ops/router.toml`: how an approved intent is worked."""
 
     maker_first: bool
+    taker_bias: Annotated[float, Meta(ge=0, le=1)]
     offset_bps: Annotated[float, Meta(ge=0, le=50)]
     rest_bars: Annotated[float, Meta(gt=0, le=100)]
     requotes: Annotated[int, Meta(ge=0, le=10)]
     entry_taker_fallback: bool
+    taker_budget_bps: Annotated[float, Meta(gt=0, le=200)]
     exit_taker_fallback: bool
     stop_retry_s: Positive
+
+    @property
+    def default(self) -> RoutePolicy:
+        """Return the policy of a symbol that nothing has tuned."""
+        return RoutePolicy(self.maker_first, self.taker_bias, self.offset_bps)
 
 
 class Policy(Struct, frozen=True):
     """Everything a decision reads besides the tick itself.
 
-    `clamp` is the v6 engine's flag; `leverage` is what the venue is set to.
+    `clamp` is the v6 engine's flag; `leverage` is what the venue is set to; `tuned` takes the place
+    of the router's default for the symbols it names.
     """
 
     account: str
@@ -223,6 +232,11 @@ class Policy(Struct, frozen=True):
     universe: Universe
     leverage: float
     clamp: bool
+    tuned: Mapping[str, RoutePolicy] = {}
+
+    def route_policy(self, symbol: str) -> RoutePolicy:
+        """Return how orders of `symbol` are worked now."""
+        return self.tuned.get(symbol, self.router.default)
 
 
 def contradictions(

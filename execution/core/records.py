@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from execution.core.seam import ZERO, LegKey, OrderState, OrderType, PositionSide, Side, Trade
 
@@ -129,12 +129,35 @@ class FlattenRequest(Struct, frozen=True, gc=False):
 
 
 class RouteLeg(Struct, frozen=True, gc=False):
-    """One way of sending: its order type, where from the touch, and how long it may rest."""
+    """One way of sending: its order type, where from the touch, and how long it may rest.
+
+    With `budget_bps` it is a limit that crosses, at most so far beyond the decision price.
+    """
 
     type: OrderType
     post_only: bool
     offset_bps: float
     rest_s: float
+    budget_bps: float | None = None
+
+
+class RoutePolicy(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """How one symbol's orders are worked, in numbers.
+
+    `taker_bias` is the share of the maker's patience that is given up where crossing may follow: 0
+    keeps all of it, 1 crosses at once. `offset_bps` is how far behind the touch a quote stands.
+    """
+
+    maker_first: bool
+    taker_bias: Annotated[float, Meta(ge=0, le=1)]
+    offset_bps: Annotated[float, Meta(ge=0, le=50)]
+
+
+class Tuning(Struct, frozen=True, gc=False):
+    """The policy a route was planned by, and the one that `router.toml` configures."""
+
+    configured: RoutePolicy
+    used: RoutePolicy
 
 
 class Route(Struct, frozen=True):

@@ -77,10 +77,12 @@ def sizing(**fields: Any) -> Sizing:
 def router(**fields: Any) -> Router:
     known = {
         "maker_first": True,
+        "taker_bias": 0.0,
         "offset_bps": 0.0,
         "rest_bars": 2.0,
         "requotes": 1,
         "entry_taker_fallback": True,
+        "taker_budget_bps": 50.0,
         "exit_taker_fallback": True,
         "stop_retry_s": 2.0,
     }
