@@ -19,7 +19,14 @@ from execution.environment import ROOT
 from execution.errors import ConfigError
 from execution.services import Services
 
-OPS_FILES = ("risk.toml", "universe.toml", "strategy.toml", "router.toml", "services.toml")
+OPS_FILES = (
+    "risk.toml",
+    "universe.toml",
+    "strategy.toml",
+    "router.toml",
+    "services.toml",
+    "intel.toml",
+)
 
 
 @pytest.fixture
