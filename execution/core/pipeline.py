@@ -64,7 +64,7 @@ def _assess(
         verdict = engine.assess(context)
         if isinstance(verdict, Approved):
             prospective = prospective.charged(verdict)
-            plan = routing.plan(verdict, policy.router, seen.bar_s)
+            plan = routing.plan(verdict, policy, seen.bar_s)
             yield Decision(intent, verdict, plan)
         else:
             yield Decision(intent, verdict, None)

@@ -206,6 +206,7 @@ class Router(Struct, frozen=True, forbid_unknown_fields=True):
     offset_bps: Annotated[float, Meta(ge=0, le=50)]
     rest_bars: Annotated[float, Meta(gt=0, le=100)]
     requotes: Annotated[int, Meta(ge=0, le=10)]
+    post_only_refusals: Annotated[int, Meta(ge=0, le=20)]
     entry_taker_fallback: bool
     taker_budget_bps: Annotated[float, Meta(gt=0, le=200)]
     exit_taker_fallback: bool

@@ -55,6 +55,7 @@ def draw_policy(rng: random.Random) -> Policy:
             offset_bps=0.0,
             rest_bars=rng.choice((0.5, 1.0, 2.0)),
             requotes=rng.choice((0, 1, 2)),
+            post_only_refusals=2,
             entry_taker_fallback=rng.random() < 0.7,
             taker_budget_bps=200.0,
             exit_taker_fallback=True,

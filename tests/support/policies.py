@@ -81,6 +81,7 @@ def router(**fields: Any) -> Router:
         "offset_bps": 0.0,
         "rest_bars": 2.0,
         "requotes": 1,
+        "post_only_refusals": 3,
         "entry_taker_fallback": True,
         "taker_budget_bps": 50.0,
         "exit_taker_fallback": True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from execution.core.payloads import order_events, shadow_pairs
+from execution.core.payloads import order_events, route_metrics, shadow_pairs
 from execution.core.payloads.run import IntelReport, RunInfo
+from execution.core.records import RouteEnd
 from execution.core.seam import MarketSnapshot
 from execution.core.types import OrderIntent, Signal, TickReport, Vetoed
 from execution.state_schema import registry
@@ -43,6 +44,10 @@ def records(report: TickReport, run: RunInfo) -> list[Entry]:
         if isinstance(decision.verdict, Vetoed):
             entries.append((registry.RISK_VETOES, _veto(decision.verdict, now, run_id)))
     for result in results:
+        if isinstance(result, RouteEnd):
+            metric = route_metrics.route_metric(result, now, run_id)
+            entries.append((registry.ORDER_METRICS, metric))
+            continue
         event = order_events.order_event(result.change, now, run_id)
         if event is not None:
             entries.append((registry.ORDERS_EXECUTED, event))

@@ -14,23 +14,26 @@ from tests.support import builders, policies
 
 NOW = builders.NOW
 RULES = builders.rules()
+QUOTE = builders.quote()
 LIVE = Decided(builders.ACTIVE)
 HALTED = Decided(TradingState("HALTED", ("kill_switch",)))
 REDUCING = Decided(TradingState("REDUCING", ("day_loss_limit",)))
 STATES = {"ACTIVE": LIVE, "REDUCING": REDUCING, "HALTED": HALTED}
 
 
-def step(route, live=LIVE, *, needed: bool = True, rules=RULES, now: float = NOW) -> str:
-    return routing.step(route, live, needed, rules, now)
+def step(
+    route, live=LIVE, *, needed: bool = True, rules=RULES, quote=QUOTE, now: float = NOW
+) -> str:
+    return routing.step(route, live, needed, rules, quote, now)
 
 
 def legs_of(wanted, **router) -> list[tuple[str, bool]]:
     approved = Approved(wanted, wanted.qty)
-    found = routing.plan(approved, policies.router(**router), 60)
+    found = routing.plan(approved, policies.policy(router=policies.router(**router)), 60)
     return [(leg.type, leg.post_only) for leg in found.legs]
 
 
-MAKER, TAKER = ("LIMIT", True), ("MARKET", False)
+MAKER, BOUNDED, TAKER = ("LIMIT", True), ("LIMIT", False), ("MARKET", False)
 
 
 # ---------------------------------------------------------------- the plan
@@ -38,10 +41,10 @@ MAKER, TAKER = ("LIMIT", True), ("MARKET", False)
 
 def test_an_entry_is_quoted_and_requoted_and_then_crosses_where_it_may() -> None:
     entry = builders.intent()
-    assert legs_of(entry) == [MAKER, MAKER, TAKER]
-    assert legs_of(entry, requotes=0) == [MAKER, TAKER]
+    assert legs_of(entry) == [MAKER, MAKER, BOUNDED]
+    assert legs_of(entry, requotes=0) == [MAKER, BOUNDED]
     assert legs_of(entry, entry_taker_fallback=False) == [MAKER, MAKER]
-    assert legs_of(entry, maker_first=False) == [TAKER]
+    assert legs_of(entry, maker_first=False) == [BOUNDED]
 
 
 def test_what_is_urgent_crosses_at_once() -> None:
@@ -52,20 +55,20 @@ def test_what_is_urgent_crosses_at_once() -> None:
 
 def test_a_protection_is_one_stop_that_is_tried_again() -> None:
     wanted = builders.leaving(action="protect")
-    found = routing.plan(Approved(wanted, wanted.qty), policies.router(), 60)
+    found = routing.plan(Approved(wanted, wanted.qty), policies.policy(), 60)
     assert found.legs == (builders.STOP,)
     assert found.retry_s == 2.0
 
 
 def test_only_what_reduces_is_tried_for_ever() -> None:
     entry, leave = builders.intent(), builders.leaving()
-    assert routing.plan(Approved(entry, entry.qty), policies.router(), 60).retry_s is None
-    assert routing.plan(Approved(leave, leave.qty), policies.router(), 60).retry_s == 2.0
+    assert routing.plan(Approved(entry, entry.qty), policies.policy(), 60).retry_s is None
+    assert routing.plan(Approved(leave, leave.qty), policies.policy(), 60).retry_s == 2.0
 
 
 def test_a_rest_is_counted_in_bars_of_the_market() -> None:
     entry = builders.intent()
-    found = routing.plan(Approved(entry, entry.qty), policies.router(rest_bars=2.0), 5)
+    found = routing.plan(Approved(entry, entry.qty), policies.policy(), 5)
     assert found.legs[0].rest_s == 10.0
 
 
