@@ -171,4 +171,6 @@ def _close(closed: ClosedTrade, now: float, run_id: str) -> Close:
         qty=float(closed.qty),
         realized_usd=float(closed.realized_usd),
         fees_usd=float(closed.fees_usd),
+        entry_usd=float(closed.entry_usd),
+        risk_usd=None if closed.risk_usd is None else float(closed.risk_usd),
     )
