@@ -12,7 +12,7 @@ from msgspec import field
 
 from execution.core.seam import PositionSide
 from execution.core.types import TradingStateName
-from execution.state_schema.envelope import Count, Envelope, Row, Text, Ts
+from execution.state_schema.envelope import Count, Envelope, Frac, Row, Text, Ts
 from execution.state_schema.journals import ShadowDecision, ShadowHeartbeat
 
 Mode = Literal["paper", "testnet", "live"]
@@ -103,6 +103,7 @@ class SymbolRouter(Row, frozen=True, kw_only=True):
     """How orders of one symbol are worked now."""
 
     maker_first: bool
+    taker_bias: Frac
     offset_bps: float
 
 

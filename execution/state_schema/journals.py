@@ -205,6 +205,20 @@ class RouteMetric(Record, frozen=True, kw_only=True, tag="route"):
     policy_configured: RoutePolicy | None
 
 
+class PolicyChange(Record, frozen=True, kw_only=True, tag="policy", gc=False):
+    """The routing of one symbol was changed by what autotune suggested, from this moment on."""
+
+    symbol: Text
+    before: RoutePolicy
+    after: RoutePolicy
+    risk_mode: Text
+    quality: Text
+    rationale: tuple[str, ...]
+
+
+OrderMetric = FillMetric | RouteMetric | PolicyChange
+
+
 # ---------------------------------------------------------------- risk_vetoes, signal_metrics
 
 
@@ -325,6 +339,9 @@ class RouterHealthPoint(Record, frozen=True, kw_only=True, tag="router_health", 
     slippage_p50: float | None
     slippage_p95: float | None
     quality: Text
+    regime: str = "unknown"
+    taker_bias: float | None = None
+    maker_offset_bps: float | None = None
 
 
 # ---------------------------------------------------------------- the pipelines

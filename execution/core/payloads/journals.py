@@ -110,6 +110,9 @@ def health_records(before: IntelReport | None, after: IntelReport, run: RunInfo)
                 slippage_p50=row.slippage_p50,
                 slippage_p95=row.slippage_p95,
                 quality=row.policy.quality,
+                regime=row.regime,
+                taker_bias=row.policy.taker_bias,
+                maker_offset_bps=row.maker_offset_bps,
             ),
         )
         for row in health.value

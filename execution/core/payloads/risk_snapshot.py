@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from execution.core import indicators, sizing
+from execution.core import indicators, regimes, sizing
 from execution.core.payloads.run import RunInfo
 from execution.core.policy import Policy, Strategy
 from execution.core.risk import exposure
@@ -96,15 +96,20 @@ def _nav_pct(usd: float, book: Book) -> float | None:
 
 def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
     trading = report.live.symbol_trading.get(symbol, report.live.trading)
-    router = run.policy.router
+    router = run.policy.route_policy(symbol)
+    regime = regimes.of_symbol(symbol, report.state.frames, run.policy)
     atr, factor = _volatility(symbol, report.state, run.policy)
     return RiskRow(
         symbol=symbol,
         trading_state=trading.name,
         trading_state_reasons=trading.reasons,
-        router=SymbolRouter(maker_first=router.maker_first, offset_bps=router.offset_bps),
+        router=SymbolRouter(
+            maker_first=router.maker_first,
+            taker_bias=router.taker_bias,
+            offset_bps=router.offset_bps,
+        ),
         risk=SymbolRisk(dd_today_pct=None, risk_flags=tuple(_flags(symbol, report.state.book))),
-        vol=SymbolVol(atr_now=atr, atr_regime="unknown"),
+        vol=SymbolVol(atr_now=atr, atr_regime=regime),
         sizing=SymbolSizing(final_size_factor=factor),
         updated_ts=report.now,
     )
@@ -122,12 +127,10 @@ def _volatility(
     symbol: str, state: EngineState, policy: Policy
 ) -> tuple[float | None, float | None]:
     """Return ATR and size factor on the bars of the first strategy that trades `symbol`."""
-    strategy: Strategy | None = next(
-        (each for each in policy.strategies if symbol in each.symbols), None
-    )
-    frame = None if strategy is None else state.frames.get((symbol, strategy.bar_s))
-    if strategy is None or frame is None:
+    found = regimes.frame_of(symbol, state.frames, policy)
+    if found is None:
         return None, None
+    strategy, frame = found
     atr = indicators.atr(frame.bars, strategy.exits.atr_bars)
     return atr, sizing.multiplier(policy.sizing, frame)
 

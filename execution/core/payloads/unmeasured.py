@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from execution.core import router_health
 from execution.core.payloads.run import (
     AllocationFigures,
     ExpectancyFigures,
@@ -13,8 +14,6 @@ from execution.core.policy import Policy
 from execution.core.types import Book
 from execution.state_schema.intel_files import (
     AllocationGlobal,
-    RouterHealthRow,
-    RouterVerdict,
     ScoreRow,
 )
 
@@ -27,38 +26,13 @@ LOOKBACK_DAYS = 7.0
 def intel(policy: Policy, book: Book, now: float) -> IntelReport:
     """Report that nothing is measured yet, for every symbol of the universe."""
     return IntelReport(
-        router_health=Measured(now, router_health(policy)),
+        router_health=Measured(now, router_health.rows({}, policy, {})),
         scores=Measured(now, scores(policy)),
         expectancy=Measured(now, expectancy()),
         router_suggestions=Measured(
             now, RouterSuggestionFigures(LOOKBACK_DAYS, (), note=NOT_MEASURED)
         ),
         allocation=Measured(now, allocation(book)),
-    )
-
-
-def router_health(policy: Policy) -> tuple[RouterHealthRow, ...]:
-    """Show each symbol with no orders, and the policy that is configured."""
-    router = policy.router
-    verdict = RouterVerdict(
-        maker_first=router.maker_first,
-        taker_bias=0.0 if router.maker_first else 1.0,
-        quality="unknown",
-        reason=NOT_MEASURED,
-    )
-    return tuple(
-        RouterHealthRow(
-            symbol=listing.symbol,
-            n=0,
-            maker_fill_rate=None,
-            fallback_rate=None,
-            slippage_p50=None,
-            slippage_p95=None,
-            rejects={},
-            policy=verdict,
-            maker_offset_bps=router.offset_bps,
-        )
-        for listing in policy.universe.listing
     )
 
 
