@@ -177,7 +177,7 @@ def _intents(
         position = held.get(key)
         if signal.action == "exit":
             if position is not None and position.strategy == signal.strategy and key not in leaving:
-                yield exits.leave(position, policy.account, "exit", "signal")
+                yield exits.leave(position, policy.account, "exit", exits.SIGNAL)
         elif (signal.strategy, *key) not in opening and (
             position is None or position.strategy != signal.strategy
         ):

@@ -37,24 +37,28 @@ ACTIVE = TradingState("ACTIVE")
 # Nothing of this book is near a limit of its size: every intent is worked, whatever came before.
 WEALTH_USD = Decimal(10) ** 12
 
-Closes = dict[str, dict[float, float]]
+# By symbol: when bars closed, and where.
+Closes = dict[str, tuple[list[float], list[float]]]
 
 
 class Recorded(Struct, frozen=True):
-    """One replay's approved entries and exits by the time they were decided at, and every close."""
+    """One replay's approved entries and exits by the time they were decided at, and every close.
+
+    `at_once` is what exits that could not wait came to: deadlines, and stops that were hit.
+    """
 
     intents: tuple[tuple[float, Approved], ...]
+    at_once: tuple[RouteMetric, ...]
     closes: Closes
     policy: Policy
-    bar_s: int
     window_ts: tuple[float, float]
 
-    def of(self, action: str, *, urgent: bool = False) -> tuple[tuple[float, Approved], ...]:
-        """Select intents by what they are."""
+    def of(self, action: str) -> tuple[tuple[float, Approved], ...]:
+        """Select the intents that a router can choose for."""
         return tuple(
             (ts, each)
             for ts, each in self.intents
-            if (each.intent.action, each.intent.urgent) == (action, urgent)
+            if each.intent.action == action and not each.intent.urgent
         )
 
 
@@ -64,23 +68,26 @@ def record(folder: Path, symbols: tuple[str, ...]) -> Recorded:
     Taken from one run, the intents do not depend on how well either router fills them.
     """
     found: list[tuple[float, Approved]] = []
-    closes: Closes = defaultdict(dict)
+    at_once: list[RouteMetric] = []
+    closes: Closes = {symbol: ([], []) for symbol in symbols}
     with _built(folder, symbols) as replayed:
         engine = replayed.engine
         router = replace(engine.live_policy.router, maker_first=False)
         engine.live_policy = policy = replace(engine.live_policy, router=router)
-        bar_s = 0
         for now in _minutes(replayed):
             report = run_tick(engine, engine.state)
             engine.state = report.state
-            if isinstance(report.seen, MarketSnapshot):
-                bar_s = report.seen.bar_s
-                for symbol, bars in report.seen.bars.items():
-                    closes[symbol].update((bar.ts + bar_s, bar.close) for bar in bars)
+            for symbol, quote in report.state.quotes.items():
+                times, prices = closes[symbol]
+                times.append(quote.ts)
+                prices.append(quote.mark)
             verdicts = (decision.verdict for decision in report.live.decisions)
             found += ((now, each) for each in verdicts if isinstance(each, Approved))
+            ends = (end for end in report.results if isinstance(end, RouteEnd))
+            metrics = (route_metric(end, now, "recorded") for end in ends)
+            at_once += (m for m in metrics if m.policy is None and m.filled_qty > 0)
         window_ts = replayed.market.window_ts
-    return Recorded(tuple(found), closes, policy, bar_s, window_ts)
+    return Recorded(tuple(found), tuple(at_once), closes, policy, window_ts)
 
 
 def work(
