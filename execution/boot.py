@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from execution import settings as settings_door
 from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
+from execution.core.guarded import Failed
 from execution.core.payloads.alerts import AlertMemory
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.policy import Policy, Universe
@@ -19,6 +20,7 @@ from execution.core.shadow import Shadow
 from execution.core.types import EngineState, TickReport
 from execution.disk_reserve import DiskReserve
 from execution.errors import ConfigError
+from execution.intel_cycle import IntelCycle
 from execution.jsonl_log import tail
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
@@ -55,6 +57,7 @@ class Telling:
         timers = settings.services.executor
         self.run = run
         self.intel: IntelReport | None = None
+        self.intel_failures: tuple[Failed, ...] = ()
         self.alerts = AlertMemory()
         self.minute: int | None = None
         self.journalled: TickReport | None = None
@@ -100,6 +103,7 @@ class Engine:
         self.store = StateStore(settings.log_dir, clock)
         self.publisher = TickPublisher(self.store, clock, timers.risk_s)
         self.journals = journals
+        self.intel = IntelCycle(settings, self.store, name)
         self.faults = Faults(clock)
         self.times = LoopTimes()
         self.state: EngineState = book.start([policy], _decided(settings))

@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from execution import boot, intel_cycle, locks, service_loop, state_publish
+from execution import boot, locks, service_loop, state_publish
 from execution import settings as settings_door
 from execution.boot import Engine
 from execution.clock import Clock
@@ -78,16 +78,27 @@ def _pub_tick(engine: Engine | None = None) -> Published:
     report = _look(engine) if engine.report is None else engine.report
     told = engine.telling
     told.run = _run_now(engine)
-    timers = engine.settings.services.executor
-    before, book_now = told.intel, report.state.book
-    told.intel = intel_cycle.refresh(before, engine.live_policy, book_now, timers, report.now)
-    _append(engine, journals.health_records(before, told.intel, told.run))
+    _refresh_intel(engine, report)
     write_journals(engine, report)
     published = engine.publisher.publish(report, told.run, told.intel)
     slow = (*_maybe_write_v6_runtime_probe(engine), *_maybe_write_pipeline_pair(engine, report))
-    published = Published((*published.outcomes, *slow))
+    published = Published((*published.outcomes, *slow), told.intel_failures)
     told.run = replace(told.run, failed_writes=published.failed_writes)
     return published
+
+
+def _refresh_intel(engine: Engine, report: TickReport) -> None:
+    """Let the slow cadence take its next step; the next tick routes by what it applied."""
+    told = engine.telling
+    step = partial(engine.intel.refresh, report.state, engine.live_policy, report.now)
+    found = guarded("intel", step)
+    if isinstance(found, Failed):
+        told.intel_failures = (found,)
+        return
+    before, told.intel, told.intel_failures = told.intel, found.report, found.failures
+    engine.live_policy = found.policy
+    told.run = replace(told.run, policy=found.policy)
+    _append(engine, (*found.entries, *journals.health_records(before, found.report, told.run)))
 
 
 def _maybe_write_v6_runtime_probe(engine: Engine | None = None) -> tuple[Outcome, ...]:
@@ -124,7 +135,7 @@ def write_journals(engine: Engine, report: TickReport) -> None:
     if told.journalled is report:
         return
     told.journalled = report
-    spoken, told.alerts = alerts.alerts(report, told.run, told.alerts)
+    spoken, told.alerts = alerts.alerts(report, told.run, told.alerts, told.intel_failures)
     _append(
         engine,
         [

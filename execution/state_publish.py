@@ -22,10 +22,9 @@ from execution.core.payloads import (
     processes,
     risk_snapshot,
     shadow_head,
-    unmeasured,
 )
 from execution.core.payloads.run import IntelReport, RunInfo
-from execution.core.types import Book, TickReport, TradingState
+from execution.core.types import TickReport, TradingState
 from execution.jsonl_log import Batch, JsonlLogger, Lost, read_batches
 from execution.state_schema import registry
 from execution.state_schema.envelope import Envelope
@@ -49,9 +48,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True):
-    """What became of every file of one publish."""
+    """What became of every file of one publish, and what failed of what was to be in them."""
 
     outcomes: tuple[Outcome, ...]
+    unmade: tuple[Failed, ...] = ()
 
     @property
     def failed_writes(self) -> tuple[str, ...]:
@@ -61,7 +61,8 @@ class Published(Struct, frozen=True):
     @property
     def failures(self) -> tuple[Failed, ...]:
         """Return what went wrong, for the count by stage."""
-        return tuple(each.failed for each in self.outcomes if each.failed is not None)
+        failed = (each.failed for each in self.outcomes if each.failed is not None)
+        return (*self.unmade, *failed)
 
 
 def publish_file(store: StateStore, file: StateFile[P], build: Callable[[], P]) -> Outcome:
@@ -125,7 +126,7 @@ class TickPublisher:
 
         Without `slow` the files of the slow cadence say that nothing was measured since the start.
         """
-        found = slow or unmeasured.intel(run.policy, Book(), run.started_ts)
+        found = slow or IntelReport()
         write = partial(publish_file, self._store)
         legs = cache(partial(positions.rows, report.state.book))
         published = Published(

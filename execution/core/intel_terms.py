@@ -18,6 +18,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Sample = Annotated[int, Meta(ge=1, le=10_000)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 
+LOOP_KB_MAX = 65_536
 # The widest that a tuned offset may ever be, and the most that one step may move.
 OffsetBps = Annotated[float, Meta(ge=0.5, le=8)]
 OffsetStep = Annotated[float, Meta(gt=0, le=1)]
@@ -25,10 +26,10 @@ BiasStep = Annotated[float, Meta(gt=0, le=0.05)]
 
 
 class Reading(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of the journals is read in one loop, and how much of it is kept."""
+    """How much of the journals is read in one loop, and how many closed trades are kept."""
 
-    loop_kb: Annotated[int, Meta(ge=16, le=65_536)]
-    records_per_symbol: Annotated[int, Meta(ge=100, le=50_000)]
+    loop_kb: Annotated[int, Meta(ge=16, le=LOOP_KB_MAX)]
+    trades_kept: Annotated[int, Meta(ge=100, le=100_000)]
 
 
 class ExpectancyTerms(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +73,7 @@ class ApplyTerms(Struct, frozen=True, forbid_unknown_fields=True):
     qualities: tuple[Literal["good", "ok", "degraded", "broken"], ...]
     maker_flip: bool
     allocator_max_age_s: Annotated[float, Meta(ge=60, le=86_400)]
+    resume_within_s: Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class AllocatorTerms(Struct, frozen=True, forbid_unknown_fields=True):

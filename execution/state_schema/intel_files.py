@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import field
@@ -130,7 +131,7 @@ class RouterSuggestions(Envelope, frozen=True, kw_only=True):
     symbols: tuple[RouterSuggestionRow, ...]
     note: str | None = None
     configured: RoutePolicy | None = None
-    in_force: dict[str, RoutePolicy] = {}
+    in_force: Mapping[str, RoutePolicy] = {}
 
 
 class AllocationGlobal(Row, frozen=True, kw_only=True):

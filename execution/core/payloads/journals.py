@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from execution.core import regimes
 from execution.core.payloads import order_events, route_metrics, shadow_pairs
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.records import RouteEnd
@@ -38,6 +39,9 @@ def records(report: TickReport, run: RunInfo) -> list[Entry]:
         return []
     now, run_id = report.now, run.run_id
     entries: list[Entry] = [*order_events.found_entries(found, now, run_id)]
+    for closed in found.closed:
+        regime = regimes.of_symbol(closed.symbol, report.state.frames, run.policy)
+        entries.append((registry.ORDERS_EXECUTED, order_events.close(closed, regime, now, run_id)))
     entries += ((registry.SIGNAL_METRICS, _signal(signal, now, run_id)) for signal in live.signals)
     for decision in live.decisions:
         entries.append((registry.ORDERS_ATTEMPTED, _intent(decision.intent, now, run_id)))
@@ -95,7 +99,7 @@ def minute_records(report: TickReport, run: RunInfo, last_minute: int | None) ->
 def health_records(before: IntelReport | None, after: IntelReport, run: RunInfo) -> list[Entry]:
     """Return each symbol's router health, where it was computed anew."""
     health = after.router_health
-    if before is not None and before.router_health.ts == health.ts:
+    if health is None or (before is not None and before.router_health == health):
         return []
     return [
         (

@@ -100,13 +100,10 @@ class AllocationFigures(Struct, frozen=True):
 
 
 class IntelReport(Struct, frozen=True):
-    """The newest result of each slow stage, each with its own time.
+    """The newest result of each slow stage, each with its own time; None of one that never had any."""
 
-    `unmeasured.intel` makes one that is true before anything was measured.
-    """
-
-    router_health: Measured[tuple[RouterHealthRow, ...]]
-    scores: Measured[tuple[ScoreRow, ...]]
-    expectancy: Measured[ExpectancyFigures]
-    router_suggestions: Measured[RouterSuggestionFigures]
-    allocation: Measured[AllocationFigures]
+    router_health: Measured[tuple[RouterHealthRow, ...]] | None = None
+    scores: Measured[tuple[ScoreRow, ...]] | None = None
+    expectancy: Measured[ExpectancyFigures] | None = None
+    router_suggestions: Measured[RouterSuggestionFigures] | None = None
+    allocation: Measured[AllocationFigures] | None = None
