@@ -47,9 +47,7 @@ def _within_budget(router: Router, bar_s: int) -> RouteLeg:
     )
 
 
-def _quotes(
-    router: Router, used: RoutePolicy, bar_s: int, *, hurry: bool
-) -> tuple[RouteLeg, ...]:
+def _quotes(router: Router, used: RoutePolicy, bar_s: int, *, hurry: bool) -> tuple[RouteLeg, ...]:
     """Return the post-only legs; together they rest for all the patience that the bias leaves.
 
     Where nothing may cross afterwards there is nothing to hurry to, and the bias takes none of it.
