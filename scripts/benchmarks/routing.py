@@ -9,6 +9,7 @@ positive when paid. A missed entry costs what the price went its way until the s
 from __future__ import annotations
 
 import random
+import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from math import fsum
@@ -25,10 +26,9 @@ from execution.core.policy import Router
 from execution.core.types import Approved
 from execution.state_schema.journals import RouteMetric
 from scripts.benchmarks import routed, table
+from scripts.benchmarks.replay import RECORDED, SYMBOLS, make
 from scripts.benchmarks.routed import Recorded
 
-RECORDED = Path(__file__).parents[3] / "shared" / "market"
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DRAWS = 2_000
 # Wide enough that the taker-only router misses nothing: it is what crossing costs.
 ANY_BUDGET_BPS = 200.0
@@ -176,29 +176,32 @@ def interval(sample: Sequence[T], figure: Callable[[Sequence[T]], float | None])
 
 
 @click.command()
-@click.option("--market", "folder", type=Path, default=RECORDED, help="Folder of recorded bars.")
+@click.option("--market", type=Path, help="Folder of recorded bars.")
 @click.option("--symbols", default=",".join(SYMBOLS), help="Symbols, separated by commas.")
 @click.option(
     "--half",
     type=click.Choice(["first", "second", "all"]),
     default="second",
-    help="The defaults were tuned on the first half.",
+    help="The defaults were tuned on the first half of the month.",
 )
 @click.option("--no-fallback", is_flag=True, help="Let entries go that no maker's fill took.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(folder: Path, symbols: str, half: str, *, no_fallback: bool, as_json: bool) -> None:
-    """Compare the router of ops/router.toml with crossing at once."""
-    if not folder.is_dir():
-        raise click.UsageError(f"--market {folder}: is not a folder of recorded bars")
+def main(market: Path | None, symbols: str, half: str, *, no_fallback: bool, as_json: bool) -> None:
+    """Compare the router of ops/router.toml with crossing at once, on the month or a made one."""
     wanted = tuple(symbols.split(","))
-    router = settings_door.load(over={"MARKET": f"replay:{folder.resolve()}"}).policy.router
-    if no_fallback:
-        router = replace(router, entry_taker_fallback=False)
-    lines, savings = compare(routed.record(folder, wanted), folder, wanted, router, half)
+    with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
+        folder = market or RECORDED
+        if market is None and not RECORDED.is_dir():
+            folder = Path(made)
+            make(folder, wanted)
+        router = settings_door.load(over={"MARKET": f"replay:{folder.resolve()}"}).policy.router
+        if no_fallback:
+            router = replace(router, entry_taker_fallback=False)
+        lines, savings = compare(routed.record(folder, wanted), folder, wanted, router, half)
     if as_json:
         click.echo(msgspec.json.encode({"lines": lines, "savings": savings}).decode())
     else:
-        table.show(f"routing, {half} half", lines)
+        table.show(f"routing of {', '.join(wanted)}, {half} half", lines)
         table.show("saved by the configured router", savings)
 
 
