@@ -13,6 +13,7 @@ from execution import settings as settings_door
 from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
 from execution.core.guarded import Failed
+from execution.core.intel_terms import LOOP_KB_MAX, Intel
 from execution.core.payloads.alerts import AlertMemory
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.policy import Policy, Universe
@@ -158,7 +159,7 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
 
     Raises ConfigError for a symbol that nothing trades.
     """
-    settings = replace(settings, policy=_only(settings.policy, symbols))
+    settings = replace(settings, policy=_only(settings.policy, symbols), intel=_unhurried(settings))
     market = ReplayedMarket(folder, settings.policy.universe.listing, None, history_bars=0)
     clock = ManualClock(market.window_ts[0])
     path = settings.log_dir / "ledger" / "replay.sqlite"
@@ -168,6 +169,12 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
     venue = _paper(settings, market, store)
     engine = Engine(settings, clock, venue, ledger, journals, NoRequests(), run_id(clock.now()))
     return Replay(engine, market, clock)
+
+
+def _unhurried(settings: Settings) -> Intel:
+    """Read journals at once: nobody waits for a replayed tick, and its files are written seldom."""
+    intel = settings.intel
+    return replace(intel, reading=replace(intel.reading, loop_kb=LOOP_KB_MAX))
 
 
 def _paced(settings: Settings) -> Policy:

@@ -20,6 +20,7 @@ from execution.state_schema.intel_files import (
     ScoreRow,
 )
 
+FAR = 0.8  # of the lowest share: what fills less than that takes a whole step
 DIGITS = 6  # of a bps or a share, so that steps do not gather the dust of floats
 
 
@@ -78,7 +79,7 @@ def _offset(
         return now_bps, ()
     said = f"quotes filled {filled:.2f} of {evidence.routed.n} attempts at {now_bps:g} bps"
     if filled < terms.fill_low_frac:
-        share = 1.0 if filled < terms.fill_low_frac / 2 else 0.5
+        share = 1.0 if filled < FAR * terms.fill_low_frac else 0.5
         floor_bps = min(now_bps, terms.offset_min_bps)
         narrowed = max(floor_bps, round(now_bps - share * terms.offset_step_bps, DIGITS))
         return narrowed, (f"{said}, below {terms.fill_low_frac:g}: narrower",) * (
@@ -97,7 +98,7 @@ def _bias(now: float, step: float, terms: AutotuneTerms) -> float:
     """Move the bias within 0..1; it never rises so far that nothing is quoted any more."""
     if step > 0:
         return max(now, min(round(now + step, DIGITS), 1 - terms.bias_step))
-    return max(0.0, round(now + step, DIGITS))
+    return now if step == 0 else max(0.0, round(now + step, DIGITS))
 
 
 def _bias_votes(
@@ -112,9 +113,13 @@ def _bias_votes(
         yield 1, f"quotes filled {filled:.2f} as near as they may stand: cross sooner"
     elif filled >= terms.fill_low_frac and evidence.routed.policy.quality == "good":
         yield -1, f"quotes filled {filled:.2f}: keep quoting"
-    if earned_bps is not None and earned_bps < 0:
+    if earned_bps is not None and earned_bps < -terms.bias_expectancy_bps:
         yield -1, f"trades bring {earned_bps:.1f} bps: not worth a taker's fee"
-    elif earned_bps is not None and evidence.routed.regime == "wild":
+    elif (
+        earned_bps is not None
+        and earned_bps > terms.bias_expectancy_bps
+        and evidence.routed.regime == "wild"
+    ):
         yield 1, f"trades bring {earned_bps:.1f} bps in a wild market: a missed one costs"
     if evidence.scored is not None and evidence.scored.score < terms.poor_score:
         yield -1, f"score {evidence.scored.score:.2f} is poor: not worth a taker's fee"

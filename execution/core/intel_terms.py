@@ -59,6 +59,7 @@ class AutotuneTerms(Struct, frozen=True, forbid_unknown_fields=True):
     offset_min_bps: OffsetBps
     offset_max_bps: OffsetBps
     bias_step: BiasStep
+    bias_expectancy_bps: NonNegative
     poor_score: Share
 
     def __post_init__(self) -> None:

@@ -52,9 +52,9 @@ def score(
     components = {
         "earning": EARNING_WEIGHT * (HALF if earning is None else earning),
         "routing": ROUTING_WEIGHT * (HALF if routing is None else routing),
-        "slippage": -_penalty(inputs["slippage_bps"], cost.slippage_penalty_per_bps, cost),
-        "fee": -_penalty(inputs["fee_bps"], cost.fee_penalty_per_bps, cost),
-        "volatility": -VOLATILITY_WEIGHT * min(1.0, max(0.0, volatility or 0.0)),
+        "slippage": _lost(inputs["slippage_bps"], cost.slippage_penalty_per_bps, cost),
+        "fee": _lost(inputs["fee_bps"], cost.fee_penalty_per_bps, cost),
+        "volatility": 0.0 - VOLATILITY_WEIGHT * min(1.0, max(0.0, volatility or 0.0)),
     }
     total = min(1.0, max(0.0, sum(components.values())))
     return ScoreRow(symbol=symbol, score=total, components=dict(components), inputs=inputs)
@@ -81,5 +81,5 @@ def _routing(orders: RouterHealthRow | None) -> float | None:
     return HALF + HALF * math.tanh(orders.maker_fill_rate - orders.fallback_rate)
 
 
-def _penalty(bps: float | None, per_bps: float, terms: ScoreTerms) -> float:
-    return 0.0 if bps is None else min(terms.penalty_max, per_bps * max(0.0, bps))
+def _lost(bps: float | None, per_bps: float, terms: ScoreTerms) -> float:
+    return 0.0 if bps is None else 0.0 - min(terms.penalty_max, per_bps * max(0.0, bps))

@@ -18,12 +18,13 @@ from rich.table import Table
 
 from execution import boot
 from execution import settings as settings_door
-from execution.boot import Replay
+from execution.boot import Engine, Replay
 from execution.clock import SystemClock
 from execution.core.seam import MarketSnapshot
 from execution.core.types import TickReport
 from execution.errors import ConfigError
 from execution.executor_live import _pub_tick, run_tick, write_journals
+from execution.service_loop import Timer
 
 TICKS_A_STEP = 2_000
 
@@ -118,7 +119,7 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     started_s = watch.monotonic()
     drive(replayed, tally)
     wall_s = watch.monotonic() - started_s
-    _pub_tick(engine)
+    _publish(engine)
     engine.journals.flush()
     book, cash, counts = engine.state.book, engine.ledger.cash, engine.ledger.counts()
     residual = book.identity_residual_usd
@@ -150,6 +151,7 @@ def drive(replayed: Replay, tally: Tally) -> None:
     """Tick once for every minute that the recording has, to its end."""
     engine, market, clock = replayed.engine, replayed.market, replayed.clock
     first_ts, last_ts = market.window_ts
+    slow = _slow_timer(replayed)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=last_ts - first_ts)
@@ -159,8 +161,24 @@ def drive(replayed: Replay, tally: Tally) -> None:
             engine.state = report.state
             write_journals(engine, report)
             tally.add(report)
+            if slow is not None and slow.is_due():
+                slow.done()
+                _publish(engine)
             if tally.ticks % TICKS_A_STEP == 0:
                 progress.update(task, completed=close_ts - first_ts)
+
+
+def _slow_timer(replayed: Replay) -> Timer | None:
+    """Return when the slow cadence is due that may tune the router; None where no flag wants it."""
+    engine = replayed.engine
+    wanted = engine.settings.flags["ROUTER_AUTOTUNE_V6_ENABLED"]
+    return Timer(engine.settings.intel.autotune.every_s, replayed.clock) if wanted else None
+
+
+def _publish(engine: Engine) -> None:
+    """Publish as the executor does every loop: the slow cadence reads what the journals have by now."""
+    engine.journals.flush()
+    engine.faults.note(_pub_tick(engine).failures)
 
 
 def _share(part: Decimal, whole: Decimal) -> float | None:

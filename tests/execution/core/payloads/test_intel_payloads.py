@@ -35,7 +35,8 @@ def test_router_health_has_a_row_for_every_symbol_before_any_order():
     assert [row.maker_fill_rate, row.fallback_rate, row.slippage_p50, row.slippage_p95] == [
         None
     ] * 4
-    assert (row.policy.quality, row.policy.reason) == ("unknown", "0 of 4 quoted routes")
+    assert (row.policy.quality, row.regime) == ("unknown", "unknown")
+    assert row.policy.reason == "0 of 20 quoted routes"
     assert row.policy.maker_first is RUN.policy.router.maker_first
     assert row.maker_offset_bps == RUN.policy.router.offset_bps
 
