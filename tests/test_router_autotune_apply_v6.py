@@ -85,8 +85,8 @@ def test_what_is_reported_as_applied_changes_what_is_sent(
         monkeypatch.setenv(name, "1")
     suite = Rehearsed(monkeypatch, tmp_path, offset_bps=4.0, symbols=f'["{SYMBOL}"]')
     quoted: dict[float, set[float]] = {4.0: set(), 3.0: set()}
-    for loop in range(60):
-        if loop == 30:
+    for loop in range(40):
+        if loop == 20:
             suite.clock.advance(900)
             before = suite.clock.now() - 600
             history = [routed(before, 0.0, policy=DEFAULT, policy_configured=DEFAULT)] * 60

@@ -39,7 +39,8 @@ def alerts(
     """
     trading = report.live.trading
     state = (trading.name, trading.reasons)
-    spoken = [alert for alert in _standing(report, run, slow) if _is_due(alert, memory)]
+    standing = {(alert.kind, alert.subject): alert for alert in _standing(report, run, slow)}
+    spoken = [alert for alert in standing.values() if _is_due(alert, memory)]
     said = memory.said
     if spoken:
         now = report.now
