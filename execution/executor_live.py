@@ -78,7 +78,7 @@ def _pub_tick(engine: Engine | None = None) -> Published:
     report = _look(engine) if engine.report is None else engine.report
     told = engine.telling
     told.run = _run_now(engine)
-    _refresh_intel(engine, report)
+    refresh_intel(engine, report)
     write_journals(engine, report)
     published = engine.publisher.publish(report, told.run, told.intel)
     slow = (*_maybe_write_v6_runtime_probe(engine), *_maybe_write_pipeline_pair(engine, report))
@@ -87,7 +87,7 @@ def _pub_tick(engine: Engine | None = None) -> Published:
     return published
 
 
-def _refresh_intel(engine: Engine, report: TickReport) -> None:
+def refresh_intel(engine: Engine, report: TickReport) -> None:
     """Let the slow cadence take its next step; the next tick routes by what it applied."""
     told = engine.telling
     step = partial(engine.intel.refresh, report.state, engine.live_policy, report.now)

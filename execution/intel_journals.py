@@ -27,6 +27,7 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 KB = 1024
 HOURS_A_DAY = 24
+PRESENT_ROUTES = 500  # of a symbol: older ones than so many say nothing of the present market
 
 
 class IntelJournals:
@@ -64,7 +65,7 @@ class IntelJournals:
         health = policy.router.health
         self.routes = router_health.take_in(self.routes, ended, health, now)
         present = [each for each in ended if each.policy == policy.route_policy(each.symbol)]
-        longer = replace(health, window_hours=self._present_hours)
+        longer = replace(health, window_hours=self._present_hours, max_routes=PRESENT_ROUTES)
         self.present = router_health.take_in(self.present, present, longer, now)
 
     def _next(self, journal: Journal[R]) -> tuple[tuple[R, ...], bool]:

@@ -33,7 +33,7 @@ def measure(closes: Iterable[Close], window_hours: float, now: float) -> Expecta
 
 def summarize(trades: Sequence[Close]) -> ExpectancyRow:
     """Put trades, in the order of their closes, into numbers; what nothing measured is None."""
-    nets = [net_usd(trade) for trade in trades]
+    nets = [trade.realized_usd - trade.fees_usd for trade in trades]
     sized = [(net, t.entry_usd) for net, t in zip(nets, trades, strict=True) if t.entry_usd]
     risked = [net / t.risk_usd for net, t in zip(nets, trades, strict=True) if t.risk_usd]
     wins, losses = [net for net in nets if net > 0], [net for net in nets if net < 0]
@@ -48,11 +48,6 @@ def summarize(trades: Sequence[Close]) -> ExpectancyRow:
         expectancy_per_risk=_mean(risked),
         max_drawdown_usd=_drawdown_usd(nets) if nets else None,
     )
-
-
-def net_usd(trade: Close) -> float:
-    """Return what a trade brought after its fees."""
-    return trade.realized_usd - trade.fees_usd
 
 
 def _by(trades: Iterable[Close], key: Callable[[Close], str]) -> dict[str, ExpectancyRow]:

@@ -93,7 +93,8 @@ def _row(
     quality, reason = judge(len(quoted), maker, p95, policy.router.health)
     rejects: Counter[str] = Counter()
     for sample in samples:
-        rejects.update(dict(sample.rejects))
+        if sample.rejects:
+            rejects.update(dict(sample.rejects))
     return RouterHealthRow(
         symbol=symbol,
         n=len(samples),

@@ -20,11 +20,13 @@ from execution import boot
 from execution import settings as settings_door
 from execution.boot import Engine, Replay
 from execution.clock import SystemClock
+from execution.core.payloads import intel
 from execution.core.seam import MarketSnapshot
 from execution.core.types import TickReport
 from execution.errors import ConfigError
-from execution.executor_live import _pub_tick, run_tick, write_journals
+from execution.executor_live import _pub_tick, refresh_intel, run_tick, write_journals
 from execution.service_loop import Timer
+from execution.state_schema import registry
 
 TICKS_A_STEP = 2_000
 
@@ -119,7 +121,8 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     started_s = watch.monotonic()
     drive(replayed, tally)
     wall_s = watch.monotonic() - started_s
-    _publish(engine)
+    engine.journals.flush()  # the slow cadence reads them
+    engine.faults.note(_pub_tick(engine).failures)
     engine.journals.flush()
     book, cash, counts = engine.state.book, engine.ledger.cash, engine.ledger.counts()
     residual = book.identity_residual_usd
@@ -163,22 +166,29 @@ def drive(replayed: Replay, tally: Tally) -> None:
             tally.add(report)
             if slow is not None and slow.is_due():
                 slow.done()
-                _publish(engine)
+                _tune(engine, report)
             if tally.ticks % TICKS_A_STEP == 0:
                 progress.update(task, completed=close_ts - first_ts)
 
 
 def _slow_timer(replayed: Replay) -> Timer | None:
-    """Return when the slow cadence is due that may tune the router; None where no flag wants it."""
-    engine = replayed.engine
-    wanted = engine.settings.flags["ROUTER_AUTOTUNE_V6_ENABLED"]
-    return Timer(engine.settings.intel.autotune.every_s, replayed.clock) if wanted else None
+    """Return when the slow cadence may tune the router; None where the flags let it tune nothing."""
+    settings = replayed.engine.settings
+    names = ("ROUTER_AUTOTUNE_V6_ENABLED", "ROUTER_AUTOTUNE_V6_APPLY_ENABLED")
+    applies = all(settings.flags[name] for name in names)
+    return Timer(settings.intel.autotune.every_s, replayed.clock) if applies else None
 
 
-def _publish(engine: Engine) -> None:
-    """Publish as the executor does every loop: the slow cadence reads what the journals have by now."""
+def _tune(engine: Engine, report: TickReport) -> None:
+    """Let the slow cadence read on and apply; the one state file that it reads is written for it."""
     engine.journals.flush()
-    engine.faults.note(_pub_tick(engine).failures)
+    refresh_intel(engine, report)
+    told = engine.telling
+    engine.faults.note(told.intel_failures)
+    if told.intel is not None:
+        engine.store.write(
+            registry.ALLOCATION_SUGGESTIONS, intel.allocation_suggestions(told.intel, told.run)
+        )
 
 
 def _share(part: Decimal, whole: Decimal) -> float | None:

@@ -64,7 +64,7 @@ def test_attempts_that_never_filled_are_a_sample():
     row = suggest(0.0, quality="broken")
     assert row is not None
     assert row.proposed_policy == replace(START, offset_bps=3.0)
-    assert row.rationale == ("quotes filled 0.00 of 20 attempts at 4 bps, below 0.7: narrower",)
+    assert row.rationale == ("quotes filled 0.00 of 20 attempts at 4 bps, below 0.8: narrower",)
     assert row.metrics["attempts"] == 20.0
 
 
@@ -72,12 +72,12 @@ def test_attempts_that_never_filled_are_a_sample():
     ("given_", "moved"),
     [
         ({"filled": 0.8}, (0.0, 0.0)),
-        ({"filled": 0.6}, (-0.5, 0.0)),
+        ({"filled": 0.7}, (-0.5, 0.0)),
         ({"filled": 0.5}, (-1.0, 0.0)),
         ({"filled": 0.1}, (-1.0, 0.0)),
-        ({"filled": 0.97, "quality": "good"}, (0.5, -0.05)),
-        ({"filled": 0.97, "quality": "ok", "regime": "wild"}, (1.0, 0.0)),
-        ({"filled": 0.97, "quality": "degraded"}, (0.0, 0.0)),
+        ({"filled": 0.98, "quality": "good"}, (0.5, -0.05)),
+        ({"filled": 0.98, "quality": "ok", "regime": "wild"}, (1.0, 0.0)),
+        ({"filled": 0.98, "quality": "degraded"}, (0.0, 0.0)),
         ({"filled": 0.8, "quality": "good"}, (0.0, -0.05)),
         ({"filled": 0.8, "earned_bps": -6.0}, (0.0, -0.05)),
         ({"filled": 0.8, "earned_bps": -4.0}, (0.0, 0.0)),
