@@ -101,7 +101,7 @@ def _row(
         n_quoted=len(quoted),
         maker_fill_rate=maker,
         fallback_rate=fallback,
-        unfilled_rate=None if maker is None or fallback is None else max(0, 1 - maker - fallback),
+        unfilled_rate=None if maker is None or fallback is None else max(0.0, 1 - maker - fallback),
         slippage_p50=quantile(slippages, 0.5),
         slippage_p95=p95,
         slippage_mean_bps=_mean(slippages),
