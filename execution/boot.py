@@ -15,6 +15,8 @@ from execution import settings as settings_door
 from execution.alert_command import NOBODY, AlertCommand
 from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
+from execution.core.guarded import Failed
+from execution.core.intel_terms import LOOP_KB_MAX, Intel
 from execution.core.payloads import day_figures
 from execution.core.payloads.alerts import AlertMemory
 from execution.core.payloads.day_figures import DayFigures
@@ -25,6 +27,7 @@ from execution.core.shadow import Shadow
 from execution.core.types import EngineState, TickReport
 from execution.disk_reserve import DiskReserve
 from execution.errors import ConfigError
+from execution.intel_cycle import IntelCycle
 from execution.jsonl_log import tail
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
@@ -65,6 +68,7 @@ class Telling:
         timers = settings.services.executor
         self.run = run
         self.intel: IntelReport | None = None
+        self.intel_failures: tuple[Failed, ...] = ()
         self.alerts = AlertMemory()
         self.minute: int | None = None
         self.journalled: TickReport | None = None
@@ -112,6 +116,7 @@ class Engine:
         self.store = StateStore(settings.log_dir, clock)
         self.publisher = TickPublisher(self.store, clock, timers.risk_s)
         self.journals = journals
+        self.intel = IntelCycle(settings, self.store, name)
         self.faults = Faults(clock)
         self.times = LoopTimes()
         self.state: EngineState = replace(
@@ -173,7 +178,7 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
 
     Raises ConfigError for a symbol that nothing trades.
     """
-    settings = replace(settings, policy=_only(settings.policy, symbols))
+    settings = replace(settings, policy=_only(settings.policy, symbols), intel=_unhurried(settings))
     market = ReplayedMarket(folder, settings.policy.universe.listing, None, history_bars=0)
     clock = ManualClock(market.window_ts[0])
     path = settings.log_dir / "ledger" / "replay.sqlite"
@@ -183,6 +188,12 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
     venue = _paper(settings, market, store)
     engine = Engine(settings, clock, venue, ledger, journals, NoRequests(), run_id(clock.now()))
     return Replay(engine, market, clock)
+
+
+def _unhurried(settings: Settings) -> Intel:
+    """Read journals at once: nobody waits for a replayed tick, and its files are written seldom."""
+    intel = settings.intel
+    return replace(intel, reading=replace(intel.reading, loop_kb=LOOP_KB_MAX))
 
 
 def _paced(settings: Settings) -> Policy:

@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from execution import alert_command, boot, intel_cycle, locks, service_loop, state_publish
+from execution import alert_command, boot, locks, service_loop, state_publish
 from execution import settings as settings_door
 from execution.boot import Engine
 from execution.clock import Clock
@@ -78,18 +78,33 @@ def _pub_tick(engine: Engine | None = None) -> Published:
     report = _look(engine) if engine.report is None else engine.report
     told = engine.telling
     told.run = _run_now(engine)
-    timers = engine.settings.services.executor
-    before, book_now = told.intel, report.state.book
-    told.intel = intel_cycle.refresh(before, engine.live_policy, book_now, timers, report.now)
-    _append(engine, journals.health_records(before, told.intel, told.run))
+    refresh_intel(engine, report)
     write_journals(engine, report)
     published = engine.publisher.publish(report, told.run, told.intel)
     slow = (*_maybe_write_v6_runtime_probe(engine), *_maybe_write_pipeline_pair(engine, report))
-    published = replace(published, outcomes=(*published.outcomes, *slow))
+    published = replace(
+        published,
+        outcomes=(*published.outcomes, *slow),
+        unmade=(*published.unmade, *told.intel_failures),
+    )
     told.run = replace(told.run, failed_writes=published.failed_writes)
     for missed in engine.pager.beat():
         engine.faults.report(alert_command.STAGE, missed.kind, missed.text)
     return published
+
+
+def refresh_intel(engine: Engine, report: TickReport) -> None:
+    """Let the slow cadence take its next step; the next tick routes by what it applied."""
+    told = engine.telling
+    step = partial(engine.intel.refresh, report.state, engine.live_policy, report.now)
+    found = guarded("intel", step)
+    if isinstance(found, Failed):
+        told.intel_failures = (found,)
+        return
+    before, told.intel, told.intel_failures = told.intel, found.report, found.failures
+    engine.live_policy = found.policy
+    told.run = replace(told.run, policy=found.policy)
+    _append(engine, (*found.entries, *journals.health_records(before, found.report, told.run)))
 
 
 def _maybe_write_v6_runtime_probe(engine: Engine | None = None) -> tuple[Outcome, ...]:
@@ -135,7 +150,7 @@ def write_journals(engine: Engine, report: TickReport) -> None:
         engine.faults.note(day)
     elif day is not told.run.day:
         told.run = replace(told.run, day=day)
-    spoken, told.alerts = alerts.alerts(report, told.run, told.alerts)
+    spoken, told.alerts = alerts.alerts(report, told.run, told.alerts, told.intel_failures)
     engine.pager.tell(spoken)
     _append(
         engine,

@@ -22,6 +22,7 @@ from execution.core.records import (
     OrderRecord,
     RejectKey,
     Route,
+    RouteEnd,
 )
 from execution.core.seam import ZERO, CashRow, LegKey, NewOrder, OrderState, Trade
 from execution.core.types import RoutePlan
@@ -90,14 +91,27 @@ class Ledger:
             legs=to_json(plan.legs),
             retry_s=plan.retry_s,
             done=False,
+            tuning=to_json(plan.tuning),
         )
         with self.transaction():
             self._insert("intents", row, "REPLACE" if intent.reduce_only else "IGNORE")
 
-    def close_route(self, decision_id: str) -> None:
-        """Record that an intent needs no further order."""
+    def close_route(self, route: Route) -> RouteEnd:
+        """Record that an intent needs no further order; return what became of it."""
+        key = (route.decision_id,)
         with self.transaction():
-            self._db.execute("UPDATE intents SET done = 1 WHERE decision_id = ?", (decision_id,))
+            self._db.execute("UPDATE intents SET done = 1 WHERE decision_id = ?", key)
+        row = self._db.execute("SELECT ts FROM intents WHERE decision_id = ?", key).fetchone()
+        # An exit may have been worked and finished before: its earlier orders are told already.
+        orders = [o for o in self._attempts(route.decision_id) if o.signed_ts >= row["ts"]]
+        trades = [
+            of_row(fill, Trade)
+            for order in orders
+            for fill in self._db.execute(
+                "SELECT * FROM fills WHERE client_id = ? ORDER BY ts, trade_id", (order.client_id,)
+            )
+        ]
+        return RouteEnd(route, row["ts"], tuple(orders), tuple(trades))
 
     def prepare(
         self, order: NewOrder, decision_id: str, attempt: int, deadline_ts: float
@@ -188,9 +202,9 @@ class Ledger:
                 self._insert("legs", leg, "REPLACE")
                 self._fill_order(trade)
                 new.append(trade)
-                flat = closed_trade(leg)
-                if flat is not None:
-                    closed.append(flat)
+                if leg.closed_ts is not None:
+                    entry_usd = self._entry_usd(leg, trade)
+                    closed.append(closed_trade(leg, leg.closed_ts, entry_usd))
         for trade in new:
             self._cash = with_trade(self._cash, trade)
         return tuple(new), tuple(closed), whole
@@ -210,6 +224,15 @@ class Ledger:
         leg = self._new_leg(trade) if row is None else leg_after(of_row(row, LegRow), trade)
         turned = leg.qty < 0 if trade.position_side == "LONG" else leg.qty > 0
         return None if turned and trade.position_side != "BOTH" else leg
+
+    def _entry_usd(self, leg: LegRow, last: Trade) -> Decimal:
+        """Sum what the fills that opened `leg` were worth; `last` made it flat."""
+        rows = self._db.execute(
+            "SELECT qty, price FROM fills WHERE symbol = ? AND position_side = ? AND side != ?"
+            " AND ts BETWEEN ? AND ?",
+            (leg.symbol, leg.position_side, last.side, leg.opened_ts, last.ts),
+        )
+        return sum((Decimal(qty) * Decimal(price) for qty, price in rows), ZERO)
 
     def _fill_order(self, trade: Trade) -> None:
         row = self._db.execute(

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core.orders import is_refused_quote
 from execution.core.records import (
     Action,
     CashTotals,
@@ -20,6 +21,7 @@ from execution.core.records import (
     OrderRecord,
     Route,
     RouteLeg,
+    Tuning,
 )
 from execution.core.seam import CashRow, PositionSide, Side, Trade
 from execution.errors import LedgerError
@@ -30,6 +32,7 @@ MIGRATIONS = {
     1: "ALTER TABLE orders ADD COLUMN clean_lookups INTEGER NOT NULL DEFAULT 0",
     # What was transferred until now is in the anchors already.
     2: """
+ALTER TABLE intents ADD COLUMN tuning TEXT NOT NULL DEFAULT 'null';
 ALTER TABLE anchors ADD COLUMN transfers_usd TEXT NOT NULL DEFAULT '0';
 ALTER TABLE anchors ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE anchors ADD COLUMN stopped_ts REAL;
@@ -44,7 +47,8 @@ CREATE TABLE intents (
     decision_id TEXT PRIMARY KEY, ts REAL NOT NULL, strategy TEXT NOT NULL, symbol TEXT NOT NULL,
     position_side TEXT NOT NULL, side TEXT NOT NULL, action TEXT NOT NULL, qty TEXT NOT NULL,
     mark_price REAL NOT NULL, reduce_only INTEGER NOT NULL, position_id TEXT,
-    exit TEXT NOT NULL, legs TEXT NOT NULL, retry_s REAL, done INTEGER NOT NULL) STRICT;
+    exit TEXT NOT NULL, legs TEXT NOT NULL, retry_s REAL, done INTEGER NOT NULL,
+    tuning TEXT NOT NULL DEFAULT 'null') STRICT;
 CREATE INDEX intents_open ON intents (decision_id) WHERE done = 0;
 CREATE INDEX intents_entries ON intents (ts) WHERE action = 'entry';
 CREATE TABLE orders (
@@ -82,7 +86,7 @@ CREATE TABLE anchors (
 
 
 class IntentRow(Struct, frozen=True):
-    """One row of `intents`; `exit` and `legs` are JSON."""
+    """One row of `intents`; `exit`, `legs` and `tuning` are JSON."""
 
     decision_id: str
     ts: float
@@ -99,6 +103,7 @@ class IntentRow(Struct, frozen=True):
     legs: str
     retry_s: float | None
     done: bool
+    tuning: str
 
 
 class LegRow(Struct, frozen=True):
@@ -151,6 +156,11 @@ def legs_of(text: str) -> tuple[RouteLeg, ...]:
     return msgspec.json.decode(text, type=tuple[RouteLeg, ...])
 
 
+def tuning_of(text: str) -> Tuning | None:
+    """Decode a `tuning` column."""
+    return msgspec.json.decode(text, type=Tuning | None)
+
+
 def route_of(intent: IntentRow, attempts: Sequence[OrderRecord]) -> Route:
     """Return an intent with its attempts, oldest first, as a route."""
     plan = exit_of(intent.exit)
@@ -171,6 +181,8 @@ def route_of(intent: IntentRow, attempts: Sequence[OrderRecord]) -> Route:
         retry_s=intent.retry_s,
         attempts=len(attempts),
         order=attempts[-1] if attempts else None,
+        refused=sum(map(is_refused_quote, attempts)),
+        tuning=tuning_of(intent.tuning),
     )
 
 
@@ -218,20 +230,22 @@ def leg_after(leg: LegRow, trade: Trade) -> LegRow:
     )
 
 
-def closed_trade(leg: LegRow) -> ClosedTrade | None:
-    """Return the whole trade of a leg that is flat."""
-    if leg.closed_ts is None:
-        return None
+def closed_trade(leg: LegRow, closed_ts: float, entry_usd: Decimal) -> ClosedTrade:
+    """Return the whole trade of a leg that is flat; `entry_usd` is what it was opened for."""
+    plan = exit_of(leg.exit)
+    stopped_usd = None if plan is None else Decimal(repr(plan.stop_price)) * leg.traded_qty
     return ClosedTrade(
         position_id=leg.position_id,
         symbol=leg.symbol,
         position_side=leg.position_side,
         strategy=leg.strategy,
         opened_ts=leg.opened_ts,
-        closed_ts=leg.closed_ts,
+        closed_ts=closed_ts,
         qty=leg.traded_qty,
         realized_usd=leg.realized_usd,
         fees_usd=leg.fees_usd,
+        entry_usd=entry_usd,
+        risk_usd=None if stopped_usd is None else abs(entry_usd - stopped_usd),
     )
 
 

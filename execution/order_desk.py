@@ -36,7 +36,7 @@ from execution.core.seam import (
     Rejected,
     Trade,
 )
-from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
+from execution.core.types import Acted, Decided, EngineState, OrderResult, RoutePlan
 from execution.errors import LedgerFull
 from execution.ledger import Ledger
 from execution.limit_memory import LimitMemory
@@ -187,9 +187,9 @@ class OrderDesk:
 
     def act(
         self, live: Decided, seen: MarketSnapshot | Blind, state: EngineState, now: float
-    ) -> tuple[OrderResult, ...]:
+    ) -> tuple[Acted, ...]:
         """Open what was approved, and take the next step of every route in flight."""
-        results: list[OrderResult] = []
+        results: list[Acted] = []
         try:
             self._memory.keep(state.book.anchors)
             self._reset_limits(seen, state, now)
@@ -201,7 +201,7 @@ class OrderDesk:
             self._account = None
         return tuple(results)
 
-    def _work(self, live: Decided, state: EngineState, now: float) -> Iterator[OrderResult]:
+    def _work(self, live: Decided, state: EngineState, now: float) -> Iterator[Acted]:
         plans = [decision.plan for decision in live.decisions if decision.plan is not None]
         routes = self._open_routes(plans, now) if plans else state.recorded.routes
         leaving: dict[LegKey, int] = {}
@@ -246,9 +246,9 @@ class OrderDesk:
         state: EngineState,
         leaving: Mapping[LegKey, int],
         now: float,
-    ) -> OrderResult | None:
+    ) -> Acted | None:
         rules, quote = state.rules.get(route.symbol), state.quotes.get(route.symbol)
-        step = routing.step(route, live, _is_needed(route, state, leaving), rules, now)
+        step = routing.step(route, live, _is_needed(route, state, leaving), rules, quote, now)
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
         if step == "send" and route.action == "entry" and self._is_held_back(route, live):
@@ -265,8 +265,8 @@ class OrderDesk:
             return OrderResult(route.decision_id, sent)
         self._account = None
         if step == "done":
-            self._ledger.close_route(route.decision_id)
-        elif route.order is not None:
+            return self._ledger.close_route(route)
+        if route.order is not None:
             self._venue.cancel(route.symbol, route.order.client_id)
         return None
 

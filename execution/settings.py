@@ -21,6 +21,8 @@ import msgspec
 from msgspec import Struct
 
 from execution import environment, guards
+from execution.core import intel_terms
+from execution.core.intel_terms import Intel
 from execution.core.policy import (
     Market,
     Policy,
@@ -70,6 +72,7 @@ class Settings(Struct, frozen=True):
     max_loops: int
     policy: Policy
     services: Services
+    intel: Intel
     api_key: Secret
     api_secret: Secret
     base_url: str | None
@@ -99,6 +102,7 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
     )
     ops_dir = environment.read_path(values, "HEDGE_OPS_DIR") or ROOT / "ops"
     services = read_toml(ops_dir / "services.toml", Services)
+    policy = _read_policy(ops_dir, services, trading.market, account, flags)
     return Settings(
         root=ROOT,
         log_dir=environment.read_path(values, "HEDGE_LOG_DIR") or ROOT / "logs",
@@ -113,8 +117,9 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
         account=account,
         flags=flags,
         max_loops=_max_loops(values),
-        policy=_read_policy(ops_dir, services, trading.market, account, flags),
+        policy=policy,
         services=services,
+        intel=_read_intel(ops_dir, policy.universe),
         api_key=environment.read_secret(values, "BINANCE_API_KEY"),
         api_secret=environment.read_secret(values, "BINANCE_API_SECRET"),
         base_url=environment.read_base_url(values),
@@ -242,6 +247,14 @@ def _margin_contradictions(limits: RiskLimits, services: Services) -> Iterator[s
             f"risk.toml: book.gross_cap_pct {gross_pct:g} is above {carried_pct:g}, which is what the "
             f"account carries at paper.leverage of services.toml"
         )
+
+
+def _read_intel(ops_dir: Path, universe: Universe) -> Intel:
+    intel = read_toml(ops_dir / "intel.toml", Intel)
+    wrong = tuple(intel_terms.contradictions(intel, universe))
+    if wrong:
+        raise ConfigError("\n".join(f"{ops_dir}/{line}" for line in wrong))
+    return intel
 
 
 def _timing_contradictions(

@@ -22,10 +22,9 @@ from execution.core.payloads import (
     processes,
     risk_snapshot,
     shadow_head,
-    unmeasured,
 )
 from execution.core.payloads.run import IntelReport, RunInfo
-from execution.core.types import Book, TickReport, TradingState
+from execution.core.types import TickReport, TradingState
 from execution.jsonl_log import Batch, JsonlLogger, Lost, read_batches
 from execution.state_schema import registry
 from execution.state_schema.envelope import Envelope
@@ -49,10 +48,10 @@ class Outcome(Struct, frozen=True):
 
 
 class Published(Struct, frozen=True):
-    """What became of every file of one publish; `fallbacks` failed and left a lesser content."""
+    """What became of every file of one publish, and what failed of what was to be in them."""
 
     outcomes: tuple[Outcome, ...]
-    fallbacks: tuple[Failed, ...] = ()
+    unmade: tuple[Failed, ...] = ()
 
     @property
     def failed_writes(self) -> tuple[str, ...]:
@@ -63,7 +62,7 @@ class Published(Struct, frozen=True):
     def failures(self) -> tuple[Failed, ...]:
         """Return what went wrong, for the count by stage."""
         failed = (each.failed for each in self.outcomes if each.failed is not None)
-        return (*failed, *self.fallbacks)
+        return (*self.unmade, *failed)
 
 
 def publish_file(store: StateStore, file: StateFile[P], build: Callable[[], P]) -> Outcome:
@@ -127,15 +126,15 @@ class TickPublisher:
 
         Without `slow` the files of the slow cadence say that nothing was measured since the start.
         """
-        found = slow or unmeasured.intel(run.policy, Book(), run.started_ts)
+        found = slow or IntelReport()
         write = partial(publish_file, self._store)
         legs = cache(partial(positions.rows, report.state.book))
-        fallbacks: list[Failed] = []
+        unmade: list[Failed] = []
         outcomes = (
             write(registry.NAV, lambda: nav.build(report, run)),
             write(registry.POSITIONS, lambda: positions.build(report, run, legs())),
             write(registry.SYNCED, lambda: positions.build_synced(report, run, legs())),
-            write(registry.RISK_SNAPSHOT, lambda: self._risk_snapshot(report, run, fallbacks)),
+            write(registry.RISK_SNAPSHOT, lambda: self._risk_snapshot(report, run, unmade)),
             write(registry.ROUTER_HEALTH, lambda: intel.router_health(found, run)),
             write(registry.SYMBOL_SCORES, lambda: intel.symbol_scores(found, run)),
             write(registry.EXPECTANCY, lambda: intel.expectancy(found, run)),
@@ -149,18 +148,18 @@ class TickPublisher:
             ),
             write(registry.EXECUTOR_HEALTH, lambda: processes.executor_health(report, run)),
         )
-        published = Published(outcomes, tuple(fallbacks))
+        published = Published(outcomes, tuple(unmade))
         self._said = _say(published, self._said, self._clock.monotonic())
         return published
 
     def _risk_snapshot(
-        self, report: TickReport, run: RunInfo, fallbacks: list[Failed]
+        self, report: TickReport, run: RunInfo, unmade: list[Failed]
     ) -> RiskSnapshot:
         key = _RiskKey(report.live.trading, dict(report.live.symbol_trading), run.day.error)
         now_s = self._clock.monotonic()
         if self._risk is None or key != self._risk_of or now_s >= self._risk_due_s:
             self._risk, failed = risk_snapshot.build(report, run)
-            fallbacks += [] if failed is None else [failed]
+            unmade += [] if failed is None else [failed]
             self._risk_of = key
             self._risk_due_s = now_s + self._risk_s
         return self._risk

@@ -90,6 +90,7 @@ ROOMS: dict[str, set[str]] = {
 # A file that belongs to another's room.
 ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
+    "execution.intel_journals": "execution.intel_cycle",
     "execution.ledger_file": "execution.ledger",
     "execution.ledger_rows": "execution.ledger",
     "execution.limit_memory": "execution.order_desk",

@@ -16,8 +16,9 @@ from execution.core.types import EngineState, OrderIntent, Position, Signal
 # The exchange's word for a stop that the market has reached already.
 WOULD_TRIGGER = "-2021"
 
-# The one trigger that can wait for a maker's price; what crosses a stop or a deadline cannot.
-AT_LEISURE = "take_profit"
+# The triggers that can wait for a maker's price; what crosses a stop or a deadline cannot.
+TAKE_PROFIT, SIGNAL = "take_profit", "signal"
+AT_LEISURE = frozenset({TAKE_PROFIT, SIGNAL})
 AT_ONCE, FLATTEN = 2, 3  # ranks of `routing.urgency`
 
 
@@ -68,7 +69,7 @@ def due(state: EngineState, account: str, now: float) -> Iterator[OrderIntent]:
         if wish is not None:
             if now_worked < FLATTEN:
                 yield leave(position, account, "flatten", f"flatten:{wish.request_id}")
-        elif trigger is not None and now_worked < (1 if trigger == AT_LEISURE else AT_ONCE):
+        elif trigger is not None and now_worked < (1 if trigger in AT_LEISURE else AT_ONCE):
             yield leave(position, account, "exit", trigger)
 
 
@@ -93,7 +94,7 @@ def leave(position: Position, account: str, action: Action, trigger: str) -> Ord
         mark_price=mark,
         bar_open_ts=None,
         reduce_only=True,
-        urgent=trigger != AT_LEISURE,
+        urgent=trigger not in AT_LEISURE,
         reason=trigger,
         exit=position.exit,
         position_id=position.position_id,
@@ -118,5 +119,5 @@ def _trigger(position: Position, stop_rests: bool, reached: bool, now: float) ->
     if crossed and not stop_rests:
         return "stop_crossed"
     if mark >= plan.take_profit_price if long else mark <= plan.take_profit_price:
-        return AT_LEISURE
+        return TAKE_PROFIT
     return None

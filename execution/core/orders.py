@@ -6,7 +6,7 @@ import hashlib
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from execution.core import sizing
-from execution.core.records import Route, RouteLeg
+from execution.core.records import OrderRecord, Route, RouteLeg
 from execution.core.seam import ZERO, NewOrder, OrderState, Quote, Side, SymbolRules
 
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
@@ -25,6 +25,8 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 }
 TERMINAL = frozenset(state for state, after in TRANSITIONS.items() if not after)
 OPEN = frozenset(TRANSITIONS) - TERMINAL
+# The exchange's word for a post-only order that would have traded at once.
+WOULD_CROSS = "-5022"
 
 
 def moved(before: OrderState, after: OrderState) -> OrderState:
@@ -51,9 +53,24 @@ def is_own(client: str, mode: str) -> bool:
     return client.startswith(f"hg{mode[0]}-")
 
 
+def is_refused_quote(order: OrderRecord) -> bool:
+    """Tell whether the venue took no post-only order because it would have crossed.
+
+    Some answer with a code, some take the order and let it expire at once.
+    """
+    ended = order.state == "REJECTED" and order.code == WOULD_CROSS
+    ended = ended or (order.state == "EXPIRED" and order.filled_qty == ZERO)
+    return order.post_only and ended
+
+
+def quotes_spent(route: Route) -> int:
+    """Return how many legs are used up; a refused quote uses none, as often as its leg allows."""
+    return route.attempts - min(route.refused, route.legs[0].refusals)
+
+
 def next_leg(route: Route) -> RouteLeg:
     """Return the leg of the next attempt: in order, and then the last one again."""
-    return route.legs[min(route.attempts, len(route.legs) - 1)]
+    return route.legs[min(quotes_spent(route), len(route.legs) - 1)]
 
 
 def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float) -> NewOrder:
@@ -70,7 +87,7 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
         position_side=route.position_side,
         type=leg.type,
         qty=sizing.snap_qty(remaining_qty(route), rules),
-        price=limit_price(route.side, leg, quote, rules.tick_size) if leg.type == "LIMIT" else None,
+        price=_price(route, leg, quote, rules.tick_size) if leg.type == "LIMIT" else None,
         stop_price=_stop_price(route, rules.tick_size) if closes else None,
         reduce_only=route.reduce_only,
         close_position=closes,
@@ -92,6 +109,19 @@ def limit_price(side: Side, leg: RouteLeg, quote: Quote, tick: Decimal) -> Decim
     if side == "BUY":
         return sizing.snap_price(quote.bid * (1 - leg.offset_bps / 1e4), tick, ROUND_FLOOR)
     return sizing.snap_price(quote.ask * (1 + leg.offset_bps / 1e4), tick, ROUND_CEILING)
+
+
+def budget_price(route: Route, budget_bps: float, tick: Decimal) -> Decimal:
+    """Return the worst price within `budget_bps` of the decision price, rounded to the better."""
+    if route.side == "BUY":
+        return sizing.snap_price(route.mark_price * (1 + budget_bps / 1e4), tick, ROUND_FLOOR)
+    return sizing.snap_price(route.mark_price * (1 - budget_bps / 1e4), tick, ROUND_CEILING)
+
+
+def _price(route: Route, leg: RouteLeg, quote: Quote, tick: Decimal) -> Decimal:
+    if leg.budget_bps is not None:
+        return budget_price(route, leg.budget_bps, tick)
+    return limit_price(route.side, leg, quote, tick)
 
 
 def _stop_price(route: Route, tick: Decimal) -> Decimal | None:

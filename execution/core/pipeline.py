@@ -64,7 +64,7 @@ def _assess(
         verdict = engine.assess(context)
         if isinstance(verdict, Approved):
             prospective = prospective.charged(verdict)
-            plan = routing.plan(verdict, policy.router, seen.bar_s)
+            plan = routing.plan(verdict, policy, seen.bar_s)
             yield Decision(intent, verdict, plan)
         else:
             yield Decision(intent, verdict, None)
@@ -177,7 +177,7 @@ def _intents(
         position = held.get(key)
         if signal.action == "exit":
             if position is not None and position.strategy == signal.strategy and key not in leaving:
-                yield exits.leave(position, policy.account, "exit", "signal")
+                yield exits.leave(position, policy.account, "exit", exits.SIGNAL)
         elif (signal.strategy, *key) not in opening and (
             position is None or position.strategy != signal.strategy
         ):

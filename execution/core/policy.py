@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.records import RoutePolicy
 from execution.core.types import Tier
 
 Market = Literal["sim", "replay", "binance"]
@@ -205,22 +206,76 @@ class Universe(Struct, frozen=True, forbid_unknown_fields=True):
 # ---------------------------------------------------------------- router.toml
 
 
+class Grade(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a symbol's routing must reach for one quality."""
+
+    maker_fill_frac: Annotated[float, Meta(ge=0, le=1)]
+    slippage_p95_bps: Annotated[float, Meta(ge=-1000, le=1000)]
+
+
+class Health(Struct, frozen=True, forbid_unknown_fields=True):
+    """Over which routes quality is measured, and what each one asks for; below all is broken."""
+
+    window_hours: Annotated[float, Meta(gt=0, le=8760)]
+    max_routes: Annotated[int, Meta(ge=10, le=100_000)]
+    min_routes: Annotated[int, Meta(ge=1, le=10_000)]
+    good: Grade
+    ok: Grade
+    degraded: Grade
+
+    def __post_init__(self) -> None:
+        if self.min_routes > self.max_routes:
+            raise ValueError(f"min_routes {self.min_routes} is above max_routes {self.max_routes}")
+        for key, sign in (("maker_fill_frac", 1), ("slippage_p95_bps", -1)):
+            good, ok, degraded = (
+                sign * getattr(grade, key) for grade in (self.good, self.ok, self.degraded)
+            )
+            if not good >= ok >= degraded:
+                raise ValueError(
+                    f"{key} must not be stricter for ok than for good, nor for degraded"
+                )
+
+
+class Regimes(Struct, frozen=True, forbid_unknown_fields=True):
+    """Ratios of recent to usual range at which a market is calm, and wild."""
+
+    calm_below: Positive
+    wild_above: Positive
+
+    def __post_init__(self) -> None:
+        if not self.calm_below < self.wild_above:
+            raise ValueError(
+                f"calm_below {self.calm_below:g} must be below wild_above {self.wild_above:g}"
+            )
+
+
 class Router(Struct, frozen=True, forbid_unknown_fields=True):
-    """`ops/router.toml`: how an approved intent is worked."""
+    """`ops/router.toml`: how an approved intent is worked, and how well that must go."""
 
     maker_first: bool
+    taker_bias: Annotated[float, Meta(ge=0, le=1)]
     offset_bps: Annotated[float, Meta(ge=0, le=50)]
     rest_bars: Annotated[float, Meta(gt=0, le=100)]
     requotes: Annotated[int, Meta(ge=0, le=10)]
+    post_only_refusals: Annotated[int, Meta(ge=0, le=20)]
     entry_taker_fallback: bool
+    taker_budget_bps: Annotated[float, Meta(gt=0, le=200)]
     exit_taker_fallback: bool
     stop_retry_s: Positive
+    health: Health
+    regimes: Regimes
+
+    @property
+    def default(self) -> RoutePolicy:
+        """Return the policy of a symbol that nothing has tuned."""
+        return RoutePolicy(self.maker_first, self.taker_bias, self.offset_bps)
 
 
 class Policy(Struct, frozen=True):
     """Everything a decision reads besides the tick itself.
 
-    `clamp` is the v6 engine's flag; `leverage` is what the venue is set to.
+    `clamp` is the v6 engine's flag; `leverage` is what the venue is set to; `tuned` takes the place
+    of the router's default for the symbols it names.
     """
 
     account: str
@@ -231,6 +286,11 @@ class Policy(Struct, frozen=True):
     universe: Universe
     leverage: float
     clamp: bool
+    tuned: Mapping[str, RoutePolicy] = {}
+
+    def route_policy(self, symbol: str) -> RoutePolicy:
+        """Return how orders of `symbol` are worked now."""
+        return self.tuned.get(symbol, self.router.default)
 
 
 def contradictions(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from execution.core.seam import ZERO, LegKey, OrderState, OrderType, PositionSide, Side, Trade
 
@@ -64,7 +64,11 @@ class LegRecord(Struct, frozen=True, gc=False):
 
 
 class ClosedTrade(Struct, frozen=True, gc=False):
-    """One leg from its first fill to flat, from trade records only."""
+    """One leg from its first fill to flat, from trade records only.
+
+    `entry_usd` is what its opening fills were worth, `risk_usd` what its stop would have lost of
+    that; None where it had no plan.
+    """
 
     position_id: str
     symbol: str
@@ -75,6 +79,8 @@ class ClosedTrade(Struct, frozen=True, gc=False):
     qty: Decimal
     realized_usd: Decimal
     fees_usd: Decimal
+    entry_usd: Decimal
+    risk_usd: Decimal | None
 
 
 class CashTotals(Struct, frozen=True, gc=False):
@@ -138,16 +144,44 @@ class FlattenRequest(Struct, frozen=True, gc=False):
 
 
 class RouteLeg(Struct, frozen=True, gc=False):
-    """One way of sending: its order type, where from the touch, and how long it may rest."""
+    """One way of sending: its order type, where from the touch, and how long it may rest.
+
+    With `budget_bps` it is a limit that crosses, at most so far beyond the decision price. Of the
+    post-only orders that the venue refuses as crossing, `refusals` count as no attempt at all.
+    """
 
     type: OrderType
     post_only: bool
     offset_bps: float
     rest_s: float
+    budget_bps: float | None = None
+    refusals: int = 0
+
+
+class RoutePolicy(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """How one symbol's orders are worked, in numbers.
+
+    `taker_bias` is the share of the maker's patience that is given up where crossing may follow: 0
+    keeps all of it, 1 crosses at once. `offset_bps` is how far behind the touch a quote stands.
+    """
+
+    maker_first: bool
+    taker_bias: Annotated[float, Meta(ge=0, le=1)]
+    offset_bps: Annotated[float, Meta(ge=0, le=50)]
+
+
+class Tuning(Struct, frozen=True, gc=False):
+    """The policy a route was planned by, and the one that `router.toml` configures."""
+
+    configured: RoutePolicy
+    used: RoutePolicy
 
 
 class Route(Struct, frozen=True):
-    """An approved intent being worked, as the ledger has it; `order` is its newest attempt."""
+    """An approved intent being worked, as the ledger has it; `order` is its newest attempt.
+
+    `refused` counts the attempts that the venue refused because, post-only, they would have crossed.
+    """
 
     decision_id: str
     strategy: str
@@ -165,6 +199,17 @@ class Route(Struct, frozen=True):
     retry_s: float | None
     attempts: int
     order: OrderRecord | None
+    refused: int = 0
+    tuning: Tuning | None = None
+
+
+class RouteEnd(Struct, frozen=True):
+    """One route that is over: its orders and their trades since it was opened, oldest first."""
+
+    route: Route
+    opened_ts: float
+    orders: tuple[OrderRecord, ...]
+    trades: tuple[Trade, ...]
 
 
 class Recorded(Struct, frozen=True):

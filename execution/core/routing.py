@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from execution.core.orders import OPEN, next_leg, remaining_qty
-from execution.core.policy import Router
-from execution.core.records import OrderRecord, Route, RouteLeg
+from execution.core.orders import OPEN, budget_price, next_leg, quotes_spent, remaining_qty
+from execution.core.policy import Policy, Router
+from execution.core.records import OrderRecord, Route, RouteLeg, RoutePolicy, Tuning
 from execution.core.seam import ZERO, Quote, SymbolRules
 from execution.core.types import Approved, Decided, RoutePlan, TradingStateName
 
@@ -16,29 +17,69 @@ STOP = RouteLeg(type="STOP_MARKET", post_only=False, offset_bps=0.0, rest_s=0.0)
 Step = Literal["wait", "send", "cancel", "done"]
 
 
-def plan(approved: Approved, router: Router, bar_s: int) -> RoutePlan:
+def plan(approved: Approved, policy: Policy, bar_s: int) -> RoutePlan:
     """Choose the legs for one approved intent; `bar_s` is the base bar that rests are counted in."""
-    intent = approved.intent
+    intent, router = approved.intent, policy.router
     if intent.action == "protect":
         return RoutePlan(approved, (STOP,), retry_s=router.stop_retry_s)
     leaving = intent.reduce_only
     retry_s = router.stop_retry_s if leaving else None
-    if not router.maker_first or intent.urgent:
+    if intent.urgent:
         return RoutePlan(approved, (TAKER,), retry_s)
-    passive = RouteLeg(
-        "LIMIT", post_only=True, offset_bps=router.offset_bps, rest_s=router.rest_bars * bar_s
+    used = policy.route_policy(intent.symbol)
+    tuning = Tuning(configured=router.default, used=used)
+    falls_back = router.exit_taker_fallback if leaving else router.entry_taker_fallback
+    crossing = (TAKER if leaving else _within_budget(router, bar_s),)
+    if not used.maker_first:
+        return RoutePlan(approved, crossing, retry_s, tuning)
+    quotes = _quotes(router, used, bar_s, hurry=falls_back)
+    return RoutePlan(approved, quotes + (crossing if falls_back else ()), retry_s, tuning)
+
+
+def _within_budget(router: Router, bar_s: int) -> RouteLeg:
+    # A bar is long enough to meet what there is; what is then left over is not chased.
+    return RouteLeg(
+        "LIMIT",
+        post_only=False,
+        offset_bps=0.0,
+        rest_s=float(bar_s),
+        budget_bps=router.taker_budget_bps,
     )
-    fallback = router.exit_taker_fallback if leaving else router.entry_taker_fallback
-    legs = (passive,) * (1 + router.requotes) + ((TAKER,) if fallback else ())
-    return RoutePlan(approved, legs, retry_s)
 
 
-def step(route: Route, live: Decided, needed: bool, rules: SymbolRules | None, now: float) -> Step:
+def _quotes(router: Router, used: RoutePolicy, bar_s: int, *, hurry: bool) -> tuple[RouteLeg, ...]:
+    """Return the post-only legs; together they rest for all the patience that the bias leaves.
+
+    Where nothing may cross afterwards there is nothing to hurry to, and the bias takes none of it.
+    """
+    patience = (1 + router.requotes) * (1 - used.taker_bias if hurry else 1.0)
+    count = math.ceil(patience)
+    if count == 0:
+        return ()
+    rest_s = router.rest_bars * bar_s * patience / count
+    quote = RouteLeg(
+        "LIMIT",
+        post_only=True,
+        offset_bps=used.offset_bps,
+        rest_s=rest_s,
+        refusals=router.post_only_refusals,
+    )
+    return (quote,) * count
+
+
+def step(
+    route: Route,
+    live: Decided,
+    needed: bool,
+    rules: SymbolRules | None,
+    quote: Quote | None,
+    now: float,
+) -> Step:
     """Say what the route needs now; `rules` None is a symbol that the venue does not show now.
 
     `needed` is False when the leg it would reduce is gone, or the leg it would open is being
     left. An order that may be at the venue in an unknown state is waited for; a new attempt exists
-    only after the previous one is terminal.
+    only after the previous one is terminal, and one that would cross beyond its budget never.
     """
     state = live.symbol_trading.get(route.symbol, live.trading).name
     wanted = needed and _may_go_on(route, state)
@@ -48,6 +89,8 @@ def step(route: Route, live: Decided, needed: bool, rules: SymbolRules | None, n
         return "done"
     if route.action == "protect" and state == "HALTED":
         return "wait"  # a stop that rests stays; none is made while nothing may be
+    if _is_too_dear(route, rules, quote):
+        return "done"
     return _try(route, now)
 
 
@@ -78,8 +121,16 @@ def _rest(order: OrderRecord, wanted: bool, now: float) -> Step:
     return "cancel" if order.type == "LIMIT" and over else "wait"
 
 
+def _is_too_dear(route: Route, rules: SymbolRules | None, quote: Quote | None) -> bool:
+    budget_bps = next_leg(route).budget_bps
+    if budget_bps is None or rules is None or quote is None or not quote.sound:
+        return False  # it is not sent on such a quote either, and waits for a better one
+    price = float(budget_price(route, budget_bps, rules.tick_size))
+    return quote.ask > price if route.side == "BUY" else quote.bid < price
+
+
 def _try(route: Route, now: float) -> Step:
-    if route.order is None or route.attempts < len(route.legs):
+    if route.order is None or quotes_spent(route) < len(route.legs):
         return "send"
     if route.retry_s is None:
         return "done"

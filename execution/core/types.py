@@ -20,7 +20,9 @@ from execution.core.records import (
     ExitPlan,
     OrderChange,
     Recorded,
+    RouteEnd,
     RouteLeg,
+    Tuning,
 )
 from execution.core.seam import (
     Bar,
@@ -199,11 +201,13 @@ class RoutePlan(Struct, frozen=True):
     """How an approved intent is worked: its legs, one attempt each, in order.
 
     With `retry_s` the last leg is tried again after that long, for as long as it is needed.
+    `tuning` is None where there was no choice: what is urgent, and stops.
     """
 
     approved: Approved
     legs: tuple[RouteLeg, ...]
     retry_s: float | None = None
+    tuning: Tuning | None = None
 
 
 class TradingState(Struct, frozen=True):
@@ -246,6 +250,9 @@ class OrderResult(Struct, frozen=True):
     change: OrderChange
 
 
+Acted = OrderResult | RouteEnd
+
+
 class TickReport(Struct, frozen=True):
     """The audit value of one tick; everything published is a function of it."""
 
@@ -254,4 +261,4 @@ class TickReport(Struct, frozen=True):
     state: EngineState
     live: Decided
     shadow: Decided | None
-    results: tuple[OrderResult, ...]
+    results: tuple[Acted, ...]

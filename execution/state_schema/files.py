@@ -12,7 +12,7 @@ from msgspec import field
 
 from execution.core.seam import PositionSide
 from execution.core.types import TradingStateName
-from execution.state_schema.envelope import Count, Envelope, Row, Text, Ts
+from execution.state_schema.envelope import Count, Envelope, Frac, Row, Text, Ts
 from execution.state_schema.journals import ShadowDecision, ShadowHeartbeat
 
 Mode = Literal["paper", "testnet", "live"]
@@ -105,6 +105,7 @@ class SymbolRouter(Row, frozen=True, kw_only=True):
     """How orders of one symbol are worked now."""
 
     maker_first: bool
+    taker_bias: Frac
     offset_bps: float
 
 
@@ -122,11 +123,11 @@ class SymbolRisk(Row, frozen=True, kw_only=True):
 class SymbolVol(Row, frozen=True, kw_only=True):
     """How much one symbol moves; `atr_now` in its price.
 
-    `atr_regime` is ATR against the mean true range of all bars kept, `unknown` without enough.
+    `atr_regime` is the symbol's regime by the thresholds of router.toml.
     """
 
     atr_now: float | None
-    atr_regime: Literal["low", "normal", "high", "unknown"]
+    atr_regime: Literal["calm", "normal", "wild", "unknown"]
 
 
 class SymbolSizing(Row, frozen=True, kw_only=True):

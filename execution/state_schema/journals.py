@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from execution.core.records import Action
+from execution.core.records import Action, RoutePolicy
 from execution.core.seam import OrderState, OrderType, PositionSide, Side
 from execution.core.types import TradingStateName
 from execution.state_schema.envelope import Count, Text, Ts, V6Flags
@@ -115,7 +115,11 @@ class Fill(Record, frozen=True, kw_only=True, tag="fill", gc=False):
 
 
 class Close(Record, frozen=True, kw_only=True, tag="close", gc=False):
-    """A leg went flat; `realized_usd` is before `fees_usd`."""
+    """A leg went flat; `realized_usd` is before `fees_usd`.
+
+    `entry_usd` is what it was opened for, `risk_usd` what its stop would have lost, `regime` the
+    symbol's when it ended; None where it is not known.
+    """
 
     position_id: Text
     strategy: str
@@ -126,6 +130,9 @@ class Close(Record, frozen=True, kw_only=True, tag="close", gc=False):
     qty: float
     realized_usd: float
     fees_usd: float
+    entry_usd: float | None = None
+    risk_usd: float | None = None
+    regime: str | None = None
 
 
 OrderEvent = Ack | Fill | Close | Cancel | Reject | Unknown | Resolved
@@ -159,6 +166,57 @@ class FillMetric(Record, frozen=True, kw_only=True, tag="fill", gc=False):
     sent_ts: float | None
     filled_ts: float
     wait_s: float | None
+
+
+class RouteMetric(Record, frozen=True, kw_only=True, tag="route"):
+    """What one finished route came to, from its trades; null is what nothing was traded to tell.
+
+    `slippage_bps` is the average price against `decision_price`, positive when worse for us, and
+    `cost_bps` is that plus the fees. A route that no policy chose (urgent, or a stop) has no
+    `policy`; `policy_configured` is what `router.toml` says, before any tuning. `quoted` when at
+    least one post-only order was sent.
+    """
+
+    decision_id: str
+    strategy: str
+    symbol: Text
+    position_side: PositionSide
+    side: Side
+    action: Action
+    outcome: Literal["filled", "partial", "unfilled"]
+    qty: float
+    filled_qty: float
+    maker_qty: float
+    taker_qty: float
+    filled_usd: float
+    fees_usd: float
+    decision_price: float | None
+    average_price: float | None
+    slippage_bps: float | None
+    fee_bps: float | None
+    cost_bps: float | None
+    opened_ts: float
+    time_to_fill_s: float | None
+    attempts: Count
+    quoted: bool
+    requotes: Count
+    rejects: dict[str, Count]
+    policy: RoutePolicy | None
+    policy_configured: RoutePolicy | None
+
+
+class PolicyChange(Record, frozen=True, kw_only=True, tag="policy", gc=False):
+    """The routing of one symbol was changed by what autotune suggested, from this moment on."""
+
+    symbol: Text
+    before: RoutePolicy
+    after: RoutePolicy
+    risk_mode: Text
+    quality: Text
+    rationale: tuple[str, ...]
+
+
+OrderMetric = FillMetric | RouteMetric | PolicyChange
 
 
 # ---------------------------------------------------------------- risk_vetoes, signal_metrics
@@ -281,6 +339,9 @@ class RouterHealthPoint(Record, frozen=True, kw_only=True, tag="router_health", 
     slippage_p50: float | None
     slippage_p95: float | None
     quality: Text
+    regime: str = "unknown"
+    taker_bias: float | None = None
+    maker_offset_bps: float | None = None
 
 
 # ---------------------------------------------------------------- the pipelines

@@ -225,10 +225,10 @@ ORDERS_EXECUTED: Journal[journals.OrderEvent] = Journal(
     path="execution/orders_executed.jsonl",
     decoder=Decoder(journals.OrderEvent),
 )
-ORDER_METRICS = Journal(
+ORDER_METRICS: Journal[journals.OrderMetric] = Journal(
     name="order_metrics",
     path="execution/order_metrics.jsonl",
-    decoder=Decoder(journals.FillMetric),
+    decoder=Decoder(journals.OrderMetric),
 )
 RISK_VETOES = Journal(
     name="risk_vetoes",

@@ -100,16 +100,17 @@ def _plain(bars: list[Bar]) -> int:
     return len(bars)
 
 
-def _make(folder: Path, symbols: tuple[str, ...]) -> None:
-    """Write a random walk where there is no recording at hand."""
+def make(folder: Path, symbols: tuple[str, ...], minutes: int = MADE_MINUTES) -> None:
+    """Write a random walk, without funding, where there is no recording at hand."""
     for seed, symbol in enumerate(symbols):
-        lines = ["ts_ms,open,high,low,close,volume", *_walk(random.Random(seed))]  # noqa: S311 - prices, not secrets
+        lines = ["ts_ms,open,high,low,close,volume", *_walk(random.Random(seed), minutes)]  # noqa: S311 - prices, not secrets
         (folder / f"{symbol}-1m.csv").write_text("\n".join(lines) + "\n")
+        (folder / f"{symbol}-8h-funding_rate.csv").write_text("ts_ms,funding_rate\n")
 
 
-def _walk(chance: random.Random) -> Iterator[str]:
+def _walk(chance: random.Random, minutes: int) -> Iterator[str]:
     price = 2_000.0
-    for minute in range(MADE_MINUTES):
+    for minute in range(minutes):
         close = round(price * (1 + chance.gauss(0, 6e-4)), 1)
         high, low = round(max(price, close) * 1.0003, 1), round(min(price, close) * 0.9997, 1)
         yield f"{FIRST_MS + minute * 60_000},{price:.1f},{high:.1f},{low:.1f},{close:.1f},500.0"
@@ -124,7 +125,7 @@ def main(*, as_json: bool) -> None:
         cost = measure(RECORDED, SYMBOLS, "recorded month")
     else:
         with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
-            _make(Path(made), SYMBOLS)
+            make(Path(made), SYMBOLS)
             cost = measure(Path(made), SYMBOLS, "random walk")
     if as_json:
         click.echo(msgspec.json.encode(cost).decode())

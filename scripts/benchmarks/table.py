@@ -24,4 +24,6 @@ def show(title: str, rows: Sequence[Struct]) -> None:
 
 
 def _text(figure: object) -> str:
+    if isinstance(figure, tuple):
+        return " .. ".join(map(_text, figure))
     return f"{figure:.3g}" if isinstance(figure, float) else str(figure)

@@ -20,16 +20,18 @@ from rich.table import Table
 
 from execution import boot
 from execution import settings as settings_door
-from execution.boot import Replay
+from execution.boot import Engine, Replay
 from execution.clock import SystemClock
-from execution.core.payloads import day_figures
+from execution.core.payloads import day_figures, intel
 from execution.core.payloads.day_figures import DayFigures, Worst
 from execution.core.policy import Policy
 from execution.core.risk import usage
 from execution.core.seam import MarketSnapshot
 from execution.core.types import TickReport, Vetoed
 from execution.errors import ConfigError
-from execution.executor_live import _pub_tick, run_tick, write_journals
+from execution.executor_live import _pub_tick, refresh_intel, run_tick, write_journals
+from execution.service_loop import Timer
+from execution.state_schema import registry
 
 TICKS_A_STEP = 2_000
 
@@ -161,7 +163,8 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     started_s = watch.monotonic()
     drive(replayed, tally)
     wall_s = watch.monotonic() - started_s
-    _pub_tick(engine)
+    engine.journals.flush()  # the slow cadence reads them
+    engine.faults.note(_pub_tick(engine).failures)
     engine.journals.flush()
     book, cash, counts = engine.state.book, engine.ledger.cash, engine.ledger.counts()
     residual = book.identity_residual_usd
@@ -196,6 +199,7 @@ def drive(replayed: Replay, tally: Tally) -> None:
     """Tick once for every minute that the recording has, to its end."""
     engine, market, clock = replayed.engine, replayed.market, replayed.clock
     first_ts, last_ts = market.window_ts
+    slow = _slow_timer(replayed)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=last_ts - first_ts)
@@ -205,6 +209,9 @@ def drive(replayed: Replay, tally: Tally) -> None:
             engine.state = report.state
             write_journals(engine, report)
             tally.add(report, engine.telling.run.day)
+            if slow is not None and slow.is_due():
+                slow.done()
+                _tune(engine, report)
             if tally.ticks % TICKS_A_STEP == 0:
                 progress.update(task, completed=close_ts - first_ts)
 
@@ -215,6 +222,26 @@ def _uses(worst: Mapping[str, Worst], policy: Policy) -> dict[str, LimitUse]:
         for name, limit in usage.limits(policy).items()
         if name in worst
     }
+
+
+def _slow_timer(replayed: Replay) -> Timer | None:
+    """Return when the slow cadence may tune the router; None where the flags let it tune nothing."""
+    settings = replayed.engine.settings
+    names = ("ROUTER_AUTOTUNE_V6_ENABLED", "ROUTER_AUTOTUNE_V6_APPLY_ENABLED")
+    applies = all(settings.flags[name] for name in names)
+    return Timer(settings.intel.autotune.every_s, replayed.clock) if applies else None
+
+
+def _tune(engine: Engine, report: TickReport) -> None:
+    """Let the slow cadence read on and apply; the one state file that it reads is written for it."""
+    engine.journals.flush()
+    refresh_intel(engine, report)
+    told = engine.telling
+    engine.faults.note(told.intel_failures)
+    if told.intel is not None:
+        engine.store.write(
+            registry.ALLOCATION_SUGGESTIONS, intel.allocation_suggestions(told.intel, told.run)
+        )
 
 
 def _share(part: Decimal, whole: Decimal) -> float | None:

@@ -170,7 +170,7 @@ def risk_row(symbol: str, now: float, **changes: Any) -> files.RiskRow:
         "symbol": symbol,
         "trading_state": "ACTIVE",
         "trading_state_reasons": (),
-        "router": files.SymbolRouter(maker_first=True, offset_bps=1.0),
+        "router": files.SymbolRouter(maker_first=True, taker_bias=0.0, offset_bps=1.0),
         "risk": files.SymbolRisk(dd_today_pct=0.1, risk_flags=()),
         "vol": files.SymbolVol(atr_now=120.0, atr_regime="normal"),
         "sizing": files.SymbolSizing(final_size_factor=0.8),

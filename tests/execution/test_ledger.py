@@ -321,7 +321,7 @@ def test_a_finished_exit_can_be_opened_again_for_what_is_still_there(ledger: Led
     ledger.add_trades([builders.trade("t0", "3")])
     sold = builders.trade("t1", "2", client_id="hgp-x1-1", side="SELL")
     ledger.add_trades([sold])
-    ledger.close_route("x1")
+    ledger.close_route(ledger.routes()["x1"])
     assert ledger.routes() == {}
     ledger.open_route(builders.plan(builders.leaving("1")), NOW)
     route = ledger.routes()["x1"]
@@ -330,7 +330,7 @@ def test_a_finished_exit_can_be_opened_again_for_what_is_still_there(ledger: Led
 
 def test_an_entry_is_opened_once_even_by_a_process_that_forgot(ledger: Ledger) -> None:
     ledger.open_route(builders.plan(), NOW)
-    ledger.close_route("d1")
+    ledger.close_route(ledger.routes()["d1"])
     ledger.open_route(builders.plan(), NOW + 1)
     assert ledger.routes() == {}
     assert ledger.entries(0.0) == [("BTCUSDT", NOW)]

@@ -19,7 +19,14 @@ from execution.environment import ROOT
 from execution.errors import ConfigError
 from execution.services import Services
 
-OPS_FILES = ("risk.toml", "universe.toml", "strategy.toml", "router.toml", "services.toml")
+OPS_FILES = (
+    "risk.toml",
+    "universe.toml",
+    "strategy.toml",
+    "router.toml",
+    "services.toml",
+    "intel.toml",
+)
 
 
 @pytest.fixture
@@ -247,6 +254,13 @@ def test_an_unknown_key_is_named_wherever_it_stands(ops: Path, name: str):
         ("services.toml", "paper.position_mode", "net", "paper.position_mode: Invalid"),
         ("router.toml", "offset_bps", 50.1, "router.toml: offset_bps: Expected"),
         ("router.toml", "requotes", 1.5, "router.toml: requotes: Expected"),
+        ("router.toml", "taker_bias", 1.01, "router.toml: taker_bias: Expected"),
+        ("router.toml", "taker_budget_bps", 0.0, "router.toml: taker_budget_bps: Expected"),
+        ("router.toml", "post_only_refusals", -1, "router.toml: post_only_refusals: Expected"),
+        ("router.toml", "health.min_routes", 2001, "min_routes 2001 is above max_routes 2000"),
+        ("router.toml", "health.ok.maker_fill_frac", 0.8, "maker_fill_frac must not be stricter"),
+        ("router.toml", "health.ok.slippage_p95_bps", 9.0, "slippage_p95_bps must not be stricter"),
+        ("router.toml", "regimes.calm_below", 1.5, "calm_below 1.5 must be below wild_above 1.5"),
     ],
 )
 def test_a_wrong_value_is_named_with_file_and_key(

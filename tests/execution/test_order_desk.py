@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from execution.core.seam import Ambiguous, NewOrder, Quote, Rejected
-from execution.core.types import Decided, TradingState
+from execution.core.types import Decided, OrderResult, TradingState
 from tests.support import builders
 from tests.support.rig import Rig
 from tests.support.venue import FakeVenue
@@ -39,7 +39,8 @@ def ids(venue: FakeVenue) -> list[str]:
 
 
 def states(rig: Rig) -> list[tuple[str, str]]:
-    return [(result.change.order.state, result.change.reason) for result in rig.results]
+    changes = [result.change for result in rig.results if isinstance(result, OrderResult)]
+    return [(change.order.state, change.reason) for change in changes]
 
 
 def hold(rig: Rig, qty: str = "10") -> str:

@@ -12,7 +12,6 @@ import pytest
 from msgspec.structs import replace
 
 from execution.clock import ManualClock
-from execution.core.payloads import unmeasured
 from execution.core.payloads.processes import process_health
 from execution.core.payloads.run import RunInfo, ServiceInfo
 from execution.core.seam import Blind
@@ -33,6 +32,7 @@ from execution.state_schema.envelope import V6Flags
 from execution.state_schema.journals import Judgement, MarkPoint, ShadowDecision, ShadowHeartbeat
 from execution.state_store import StateStore
 from scripts.benchmarks import sample
+from tests.support.intel import measure
 
 NOW = sample.NOW
 RUN = sample.run_info()
@@ -211,7 +211,7 @@ def test_blind_moves_the_time_of_the_file_and_not_of_the_numbers(publisher, stor
 def test_without_intel_its_files_are_as_old_as_the_start(publisher, store):
     publisher.publish(sample.tick(0), RUN, None)
     assert store.read(registry.SYMBOL_SCORES).updated_ts == RUN.started_ts
-    slow = unmeasured.intel(RUN.policy, sample.tick(0).state.book, NOW - 7)
+    slow = measure(RUN.policy, NOW - 7, state=sample.tick(0).state)
     publisher.publish(sample.tick(0), RUN, slow)
     assert store.read(registry.SYMBOL_SCORES).updated_ts == NOW - 7
     assert store.read(registry.ALLOCATION_SUGGESTIONS).book.current_equity_usd == 100_000.0
@@ -361,7 +361,7 @@ def unmarked() -> TickReport:
 def publish_everything(folder: Path, report: TickReport, run: RunInfo) -> None:
     clock = ManualClock(NOW)
     store = StateStore(folder, clock)
-    slow = unmeasured.intel(run.policy, report.state.book, NOW)
+    slow = measure(run.policy, NOW, state=report.state)
     published = TickPublisher(store, clock, 30.0).publish(report, run, slow)
     outcomes = [
         publish_probe(store, run, NOW),

@@ -12,8 +12,11 @@ from execution.core.policy import (
     ExitRules,
     Freshness,
     GlobalLimits,
+    Grade,
+    Health,
     Listing,
     Policy,
+    Regimes,
     RiskLimits,
     Router,
     Sizing,
@@ -25,6 +28,14 @@ from execution.core.policy import (
 from tests.simulation.prices import BAR_S
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+HEALTH = Health(
+    window_hours=1.0,
+    max_routes=100,
+    min_routes=4,
+    good=Grade(maker_fill_frac=0.7, slippage_p95_bps=10.0),
+    ok=Grade(maker_fill_frac=0.5, slippage_p95_bps=20.0),
+    degraded=Grade(maker_fill_frac=0.2, slippage_p95_bps=40.0),
+)
 
 
 def draw_policy(rng: random.Random) -> Policy:
@@ -51,12 +62,17 @@ def draw_policy(rng: random.Random) -> Policy:
         limits=_limits(rng),
         router=Router(
             maker_first=rng.random() < 0.7,
+            taker_bias=rng.choice((0.0, 0.4)),
             offset_bps=0.0,
             rest_bars=rng.choice((0.5, 1.0, 2.0)),
             requotes=rng.choice((0, 1, 2)),
+            post_only_refusals=rng.choice((0, 2)),
             entry_taker_fallback=rng.random() < 0.7,
+            taker_budget_bps=rng.choice((20.0, 200.0)),
             exit_taker_fallback=True,
             stop_retry_s=2.0,
+            health=HEALTH,
+            regimes=Regimes(calm_below=0.7, wild_above=1.5),
         ),
         universe=Universe(listing=tuple(_listing(symbol) for symbol in SYMBOLS)),
         leverage=5.0,

@@ -100,7 +100,7 @@ def write_ops(folder: Path, *, hold_bars: int = 6, **changes: object) -> Path:
 
 def _set(ops: Path, key: str, value: object) -> None:
     changed = 0
-    for name in ("services.toml", "risk.toml", "router.toml"):
+    for name in ("services.toml", "risk.toml", "router.toml", "intel.toml"):
         text, count = re.subn(
             rf"^{key} = .*$", f"{key} = {value}", (ops / name).read_text(), flags=re.MULTILINE
         )

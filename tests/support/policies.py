@@ -10,8 +10,11 @@ from execution.core.policy import (
     ExitRules,
     Freshness,
     GlobalLimits,
+    Grade,
+    Health,
     Listing,
     Policy,
+    Regimes,
     RiskLimits,
     Router,
     Sizing,
@@ -74,15 +77,32 @@ def sizing(**fields: Any) -> Sizing:
     return Sizing(**{**known, **fields})
 
 
+def health(**fields: Any) -> Health:
+    known = {
+        "window_hours": 48.0,
+        "max_routes": 100,
+        "min_routes": 4,
+        "good": Grade(maker_fill_frac=0.7, slippage_p95_bps=10.0),
+        "ok": Grade(maker_fill_frac=0.5, slippage_p95_bps=20.0),
+        "degraded": Grade(maker_fill_frac=0.2, slippage_p95_bps=40.0),
+    }
+    return Health(**{**known, **fields})
+
+
 def router(**fields: Any) -> Router:
     known = {
         "maker_first": True,
+        "taker_bias": 0.0,
         "offset_bps": 0.0,
         "rest_bars": 2.0,
         "requotes": 1,
+        "post_only_refusals": 3,
         "entry_taker_fallback": True,
+        "taker_budget_bps": 50.0,
         "exit_taker_fallback": True,
         "stop_retry_s": 2.0,
+        "health": health(),
+        "regimes": Regimes(calm_below=0.7, wild_above=1.5),
     }
     return Router(**{**known, **fields})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from execution.clock import Days
 from execution.core import book
 from execution.core.records import Recorded
-from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
+from execution.core.types import Acted, Decided, EngineState, RoutePlan
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.operator_requests import NoRequests
@@ -50,7 +50,7 @@ class Rig:
         )
         self.state = EngineState()
         self.recorded = Recorded(day="")
-        self.results: tuple[OrderResult, ...] = ()
+        self.results: tuple[Acted, ...] = ()
 
     def tick(self, *plans: RoutePlan, live: Decided | None = None, dt: float = 1.0) -> Recorded:
         """See, record, remember and act once; return what was recorded before acting."""

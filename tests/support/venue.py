@@ -65,14 +65,18 @@ class FakeVenue:
 
     # ------------------------------------------------------------ what the test does
 
-    def fill(self, client_id: str, qty: str | None = None, price: str = "100") -> Trade:
+    def fill(
+        self, client_id: str, qty: str | None = None, price: str = "100", *, maker: bool = True
+    ) -> Trade:
         """Let an order be executed, wholly or by `qty`."""
         order = self.orders[client_id]
         amount = order.qty - order.filled_qty if qty is None else Decimal(qty)
         filled = order.filled_qty + amount
         state = "FILLED" if filled == order.qty else "PARTIAL"
         self.orders[client_id] = replace(order, filled_qty=filled, state=state)
-        return self.execute(order.symbol, order.position_side, order.side, amount, price, client_id)
+        return self.execute(
+            order.symbol, order.position_side, order.side, amount, price, client_id, maker=maker
+        )
 
     def execute(
         self,
@@ -83,6 +87,8 @@ class FakeVenue:
         price: str = "100",
         client_id: str = "by-hand",
         realized: str = "0",
+        *,
+        maker: bool = True,
     ) -> Trade:
         """Book one execution, of whoever's order."""
         trade = builders.trade(
@@ -94,6 +100,7 @@ class FakeVenue:
             position_side=position_side,
             price=Decimal(price),
             realized_usd=Decimal(realized),
+            maker=maker,
             ts=self._now + SOON_S,
         )
         self.done.append(trade)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -42,12 +42,16 @@ class AlertMemory(Struct, frozen=True):
 
 
 def alerts(
-    report: TickReport, run: RunInfo, memory: AlertMemory
+    report: TickReport, run: RunInfo, memory: AlertMemory, slow: Iterable[Failed] = ()
 ) -> tuple[list[Alert], AlertMemory]:
-    """Return what is to be said of this tick, and the memory for the next."""
+    """Return what is to be said of this tick, and the memory for the next.
+
+    `slow` is what failed in the slow cadence beside it.
+    """
     trading = report.live.trading
     state = (trading.name, trading.reasons)
-    spoken = [alert for alert in _standing(report, run) if _is_due(alert, memory)]
+    standing = {(alert.kind, alert.subject): alert for alert in _standing(report, run, slow)}
+    spoken = [alert for alert in standing.values() if _is_due(alert, memory)]
     said = memory.said
     if spoken:
         now = report.now
@@ -70,10 +74,10 @@ def _is_due(alert: Alert, memory: AlertMemory) -> bool:
     return last_ts is None or abs(alert.ts - last_ts) >= REPEAT_S
 
 
-def _standing(report: TickReport, run: RunInfo) -> Iterator[Alert]:
+def _standing(report: TickReport, run: RunInfo, slow: Iterable[Failed]) -> Iterator[Alert]:
     """Yield an alert for every thing that is wrong in this tick."""
     shadow = () if report.shadow is None else report.shadow.failures
-    for failed in (*report.live.failures, *shadow):
+    for failed in (*report.live.failures, *shadow, *slow):
         yield _alert(report, run, "warning", "stage_failed", failed.stage, _say(failed))
     for file in run.failed_writes:
         yield _alert(report, run, "warning", "write_failed", file, "state file not written")

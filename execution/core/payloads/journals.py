@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from execution.core.payloads import order_events, shadow_pairs
+from execution.core import regimes
+from execution.core.payloads import order_events, route_metrics, shadow_pairs
 from execution.core.payloads.run import IntelReport, RunInfo
+from execution.core.records import RouteEnd
 from execution.core.seam import MarketSnapshot
 from execution.core.types import OrderIntent, Signal, TickReport, Vetoed
 from execution.state_schema import registry
@@ -37,12 +39,19 @@ def records(report: TickReport, run: RunInfo) -> list[Entry]:
         return []
     now, run_id = report.now, run.run_id
     entries: list[Entry] = [*order_events.found_entries(found, now, run_id)]
+    for closed in found.closed:
+        regime = regimes.of_symbol(closed.symbol, report.state.frames, run.policy)
+        entries.append((registry.ORDERS_EXECUTED, order_events.close(closed, regime, now, run_id)))
     entries += ((registry.SIGNAL_METRICS, _signal(signal, now, run_id)) for signal in live.signals)
     for decision in live.decisions:
         entries.append((registry.ORDERS_ATTEMPTED, _intent(decision.intent, now, run_id)))
         if isinstance(decision.verdict, Vetoed):
             entries.append((registry.RISK_VETOES, _veto(decision.verdict, now, run_id)))
     for result in results:
+        if isinstance(result, RouteEnd):
+            metric = route_metrics.route_metric(result, now, run_id)
+            entries.append((registry.ORDER_METRICS, metric))
+            continue
         event = order_events.order_event(result.change, now, run_id)
         if event is not None:
             entries.append((registry.ORDERS_EXECUTED, event))
@@ -90,7 +99,7 @@ def minute_records(report: TickReport, run: RunInfo, last_minute: int | None) ->
 def health_records(before: IntelReport | None, after: IntelReport, run: RunInfo) -> list[Entry]:
     """Return each symbol's router health, where it was computed anew."""
     health = after.router_health
-    if before is not None and before.router_health.ts == health.ts:
+    if health is None or (before is not None and before.router_health == health):
         return []
     return [
         (
@@ -105,6 +114,9 @@ def health_records(before: IntelReport | None, after: IntelReport, run: RunInfo)
                 slippage_p50=row.slippage_p50,
                 slippage_p95=row.slippage_p95,
                 quality=row.policy.quality,
+                regime=row.regime,
+                taker_bias=row.policy.taker_bias,
+                maker_offset_bps=row.maker_offset_bps,
             ),
         )
         for row in health.value

@@ -73,7 +73,7 @@ def _facts(change: OrderChange, now: float, run_id: str) -> dict[str, Any]:
 
 
 def found_entries(found: Recorded, now: float, run_id: str) -> Iterator[Entry]:
-    """Yield what the desk learned from the venue: orders first, then their fills, then flat legs."""
+    """Yield what the desk learned from the venue: orders first, then their fills."""
     for change in found.changes:
         event = order_event(change, now, run_id)
         if event is not None:
@@ -84,8 +84,6 @@ def found_entries(found: Recorded, now: float, run_id: str) -> Iterator[Entry]:
             order = orders.get(trade.client_id)
             yield registry.ORDERS_EXECUTED, _fill(trade, order, now, run_id)
             yield registry.ORDER_METRICS, _metric(trade, order, found, now, run_id)
-    for closed in found.closed:
-        yield registry.ORDERS_EXECUTED, _close(closed, now, run_id)
 
 
 def _orders(found: Recorded) -> dict[str, OrderRecord]:
@@ -158,7 +156,8 @@ def _bps(price: float | None, base: float | None, sign: int) -> float | None:
     return None if price is None or base is None else sign * 1e4 * (price / base - 1) + 0.0
 
 
-def _close(closed: ClosedTrade, now: float, run_id: str) -> Close:
+def close(closed: ClosedTrade, regime: str, now: float, run_id: str) -> Close:
+    """Return the event of a leg that went flat in this regime."""
     return Close(
         ts=now,
         run_id=run_id,
@@ -171,4 +170,7 @@ def _close(closed: ClosedTrade, now: float, run_id: str) -> Close:
         qty=float(closed.qty),
         realized_usd=float(closed.realized_usd),
         fees_usd=float(closed.fees_usd),
+        entry_usd=float(closed.entry_usd),
+        risk_usd=None if closed.risk_usd is None else float(closed.risk_usd),
+        regime=regime,
     )

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Literal
 
 from msgspec.structs import replace
 
-from execution.core import indicators, sizing
+from execution.core import indicators, regimes, sizing
 from execution.core.guarded import Failed, guarded
 from execution.core.payloads import day_figures
-from execution.core.payloads.run import RiskWatch, RunInfo
-from execution.core.policy import Policy, Strategy
+from execution.core.payloads.run import RunInfo
+from execution.core.policy import Policy
 from execution.core.risk import usage
 from execution.core.risk.usage import Limit
 from execution.core.seam import MarketSnapshot
-from execution.core.types import EngineState, Frame, TickReport
+from execution.core.types import EngineState, TickReport
 from execution.state_schema.files import (
     LimitRow,
     RiskRow,
@@ -26,9 +25,6 @@ from execution.state_schema.files import (
     SymbolSizing,
     SymbolVol,
 )
-
-Regime = Literal["low", "normal", "high", "unknown"]
-UNKNOWN_VOL = SymbolVol(atr_now=None, atr_regime="unknown")
 
 
 def build(report: TickReport, run: RunInfo) -> tuple[RiskSnapshot, Failed | None]:
@@ -106,12 +102,12 @@ def _limit(limit: Limit, used: float | None, run: RunInfo, name: str) -> LimitRo
 
 def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
     bare, book = _bare_row(symbol, report, run), report.state.book
-    traded = _traded(symbol, report.state, run.policy)
-    factor = None if traded is None else sizing.multiplier(run.policy.sizing, traded[1])
+    atr, factor = _volatility(symbol, report.state, run.policy)
+    regime = regimes.of_symbol(symbol, report.state.frames, run.policy)
     return replace(
         bare,
         risk=replace(bare.risk, dd_today_pct=day_figures.dd_today_pct(run.day, symbol, book)),
-        vol=UNKNOWN_VOL if traded is None else _vol(*traded, run.watch),
+        vol=SymbolVol(atr_now=atr, atr_regime=regime),
         sizing=SymbolSizing(final_size_factor=factor),
     )
 
@@ -119,14 +115,20 @@ def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
 def _bare_row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
     """Return what is told of a symbol without computing anything."""
     trading = report.live.symbol_trading.get(symbol, report.live.trading)
-    router, flags = run.policy.router, tuple(_flags(symbol, report.state, run.policy))
+    router = run.policy.route_policy(symbol)
     return RiskRow(
         symbol=symbol,
         trading_state=trading.name,
         trading_state_reasons=trading.reasons,
-        router=SymbolRouter(maker_first=router.maker_first, offset_bps=router.offset_bps),
-        risk=SymbolRisk(dd_today_pct=None, risk_flags=flags),
-        vol=UNKNOWN_VOL,
+        router=SymbolRouter(
+            maker_first=router.maker_first,
+            taker_bias=router.taker_bias,
+            offset_bps=router.offset_bps,
+        ),
+        risk=SymbolRisk(
+            dd_today_pct=None, risk_flags=tuple(_flags(symbol, report.state, run.policy))
+        ),
+        vol=SymbolVol(atr_now=None, atr_regime="unknown"),
         sizing=SymbolSizing(final_size_factor=None),
         updated_ts=report.now,
     )
@@ -146,25 +148,13 @@ def _flags(symbol: str, state: EngineState, policy: Policy) -> Iterator[str]:
         yield f"{side.lower()}_blocked"
 
 
-def _traded(symbol: str, state: EngineState, policy: Policy) -> tuple[Strategy, Frame] | None:
-    """Return the first strategy that trades `symbol`, with its bars."""
-    for strategy in policy.strategies:
-        frame = state.frames.get((symbol, strategy.bar_s))
-        if symbol in strategy.symbols and frame is not None:
-            return strategy, frame
-    return None
-
-
-def _vol(strategy: Strategy, frame: Frame, watch: RiskWatch) -> SymbolVol:
-    atr_bars = strategy.exits.atr_bars
-    now = indicators.atr(frame.bars, atr_bars)
-    # At least as many bars again as the ATR itself, or it would be measured against itself.
-    usual = indicators.atr(frame.bars, max(len(frame.bars) - 1, 2 * atr_bars))
-    regime: Regime = "normal"
-    if now is None or usual is None or not usual > 0:
-        regime = "unknown"
-    elif now < watch.atr_low_multiple * usual:
-        regime = "low"
-    elif now > watch.atr_high_multiple * usual:
-        regime = "high"
-    return SymbolVol(atr_now=now, atr_regime=regime)
+def _volatility(
+    symbol: str, state: EngineState, policy: Policy
+) -> tuple[float | None, float | None]:
+    """Return ATR and size factor on the bars of the first strategy that trades `symbol`."""
+    found = regimes.frame_of(symbol, state.frames, policy)
+    if found is None:
+        return None, None
+    strategy, frame = found
+    atr = indicators.atr(frame.bars, strategy.exits.atr_bars)
+    return atr, sizing.multiplier(policy.sizing, frame)

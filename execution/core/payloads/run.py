@@ -8,7 +8,7 @@ from typing import Annotated, Generic, TypeVar
 from msgspec import Meta, Struct
 
 from execution.core.payloads.day_figures import DayFigures
-from execution.core.policy import Policy, Positive
+from execution.core.policy import Policy
 from execution.core.seam import VenueHealth
 from execution.state_schema.envelope import V6Flags
 from execution.state_schema.files import Mode
@@ -25,16 +25,9 @@ T = TypeVar("T")
 
 
 class RiskWatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """When risk is worth a word: a veto of everything, and volatility that is not as usual."""
+    """When risk is worth a word."""
 
     veto_everything_s: Annotated[float, Meta(gt=0, le=604_800)]
-    atr_low_multiple: Positive
-    atr_high_multiple: Positive
-
-    def __post_init__(self) -> None:
-        low, high = self.atr_low_multiple, self.atr_high_multiple
-        if not low < high:
-            raise ValueError(f"atr_low_multiple {low:g} must be below atr_high_multiple {high:g}")
 
 
 class RunInfo(Struct, frozen=True):
@@ -116,13 +109,10 @@ class AllocationFigures(Struct, frozen=True):
 
 
 class IntelReport(Struct, frozen=True):
-    """The newest result of each slow stage, each with its own time.
+    """The newest result of each slow stage, each with its own time; None of one that never had any."""
 
-    `unmeasured.intel` makes one that is true before anything was measured.
-    """
-
-    router_health: Measured[tuple[RouterHealthRow, ...]]
-    scores: Measured[tuple[ScoreRow, ...]]
-    expectancy: Measured[ExpectancyFigures]
-    router_suggestions: Measured[RouterSuggestionFigures]
-    allocation: Measured[AllocationFigures]
+    router_health: Measured[tuple[RouterHealthRow, ...]] | None = None
+    scores: Measured[tuple[ScoreRow, ...]] | None = None
+    expectancy: Measured[ExpectancyFigures] | None = None
+    router_suggestions: Measured[RouterSuggestionFigures] | None = None
+    allocation: Measured[AllocationFigures] | None = None

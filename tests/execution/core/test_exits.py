@@ -161,12 +161,12 @@ def test_an_exit_is_named_after_the_position_and_its_trigger() -> None:
     assert again.decision_id in names
 
 
-def test_only_a_take_profit_can_wait() -> None:
+def test_a_take_profit_and_a_signal_can_wait_and_nothing_else() -> None:
     urgent = {
         trigger: exits.leave(builders.position(), "main", "exit", trigger).urgent
         for trigger in ("take_profit", "deadline", "stop_crossed", "signal")
     }
-    assert urgent == {"take_profit": False, "deadline": True, "stop_crossed": True, "signal": True}
+    assert urgent == {"take_profit": False, "deadline": True, "stop_crossed": True, "signal": False}
 
 
 @pytest.mark.parametrize(

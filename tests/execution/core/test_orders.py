@@ -118,6 +118,47 @@ def test_without_an_offset_a_touch_on_the_grid_is_joined() -> None:
     assert orders.limit_price("SELL", builders.MAKER, quote, Decimal("0.1")) == Decimal("100.1")
 
 
+@given(
+    st.sampled_from(["BUY", "SELL"]),
+    st.floats(min_value=20, max_value=200_000),
+    st.floats(min_value=0.1, max_value=200),
+    TICKS,
+)
+def test_a_crossing_limit_is_on_the_grid_and_within_its_budget(
+    side: str, decided: float, budget_bps: float, tick: Decimal
+) -> None:
+    route = builders.route(side=side, mark_price=decided)
+    price = orders.budget_price(route, budget_bps, tick)
+    assert price % tick == 0
+    worse = 1 if side == "BUY" else -1
+    bound = Decimal(repr(decided * (1 + worse * budget_bps / 1e4)))
+    assert 0 <= worse * (bound - price) < tick
+
+
+def test_a_crossing_leg_is_a_limit_at_the_budget_wherever_the_touch_is() -> None:
+    leg = builders.RouteLeg("LIMIT", post_only=False, offset_bps=0, rest_s=60, budget_bps=25.0)
+    order = build(builders.route(legs=(leg,), mark_price=100.0))
+    assert (order.type, order.post_only, order.price) == ("LIMIT", False, Decimal("100.2"))
+    order = build(builders.route(legs=(leg,), mark_price=100.0, side="SELL"))
+    assert order.price == Decimal("99.8")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"state": "REJECTED", "code": "-5022"}, True),
+        ({"state": "REJECTED", "code": "-2019"}, False),
+        ({"state": "REJECTED", "code": "-5022", "post_only": False}, False),
+        ({"state": "EXPIRED"}, True),
+        ({"state": "EXPIRED", "filled_qty": Decimal("0.1")}, False),
+        ({"state": "EXPIRED", "post_only": False}, False),
+        ({"state": "CANCELED"}, False),
+    ],
+)
+def test_a_refused_quote_is_told_by_its_code_or_by_expiring_at_once(fields, wanted) -> None:
+    assert orders.is_refused_quote(builders.order_record(**fields)) is wanted
+
+
 # ---------------------------------------------------------------- the builder
 
 

@@ -54,7 +54,7 @@ def test_a_dip_is_bought_with_a_size_a_plan_and_a_route() -> None:
     # 10 % of 10,000 USD, times the smallest multiplier: the market is wilder than the target.
     assert (wanted.size_factor, wanted.qty) == (0.25, Decimal("2.5"))
     assert encloses(wanted.exit, 100.0, "LONG")
-    assert [leg.type for leg in decision.plan.legs] == ["LIMIT", "LIMIT", "MARKET"]
+    assert [leg.post_only for leg in decision.plan.legs] == [True, True, False]
     assert live.answered == {("fade", "BTCUSDT"): BAR_TS}
 
 

@@ -7,30 +7,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from execution.core import routing
+from execution.core import orders, routing
+from execution.core.records import RouteLeg, RoutePolicy, Tuning
 from execution.core.seam import Quote
 from execution.core.types import Approved, Decided, TradingState
 from tests.support import builders, policies
 
 NOW = builders.NOW
 RULES = builders.rules()
+QUOTE = builders.quote()
 LIVE = Decided(builders.ACTIVE)
 HALTED = Decided(TradingState("HALTED", ("kill_switch",)))
 REDUCING = Decided(TradingState("REDUCING", ("day_loss_limit",)))
 STATES = {"ACTIVE": LIVE, "REDUCING": REDUCING, "HALTED": HALTED}
 
 
-def step(route, live=LIVE, *, needed: bool = True, rules=RULES, now: float = NOW) -> str:
-    return routing.step(route, live, needed, rules, now)
+def step(
+    route, live=LIVE, *, needed: bool = True, rules=RULES, quote=QUOTE, now: float = NOW
+) -> str:
+    return routing.step(route, live, needed, rules, quote, now)
 
 
 def legs_of(wanted, **router) -> list[tuple[str, bool]]:
     approved = Approved(wanted, wanted.qty)
-    found = routing.plan(approved, policies.router(**router), 60)
+    found = routing.plan(approved, policies.policy(router=policies.router(**router)), 60)
     return [(leg.type, leg.post_only) for leg in found.legs]
 
 
-MAKER, TAKER = ("LIMIT", True), ("MARKET", False)
+MAKER, BOUNDED, TAKER = ("LIMIT", True), ("LIMIT", False), ("MARKET", False)
 
 
 # ---------------------------------------------------------------- the plan
@@ -38,10 +42,10 @@ MAKER, TAKER = ("LIMIT", True), ("MARKET", False)
 
 def test_an_entry_is_quoted_and_requoted_and_then_crosses_where_it_may() -> None:
     entry = builders.intent()
-    assert legs_of(entry) == [MAKER, MAKER, TAKER]
-    assert legs_of(entry, requotes=0) == [MAKER, TAKER]
+    assert legs_of(entry) == [MAKER, MAKER, BOUNDED]
+    assert legs_of(entry, requotes=0) == [MAKER, BOUNDED]
     assert legs_of(entry, entry_taker_fallback=False) == [MAKER, MAKER]
-    assert legs_of(entry, maker_first=False) == [TAKER]
+    assert legs_of(entry, maker_first=False) == [BOUNDED]
 
 
 def test_what_is_urgent_crosses_at_once() -> None:
@@ -52,21 +56,69 @@ def test_what_is_urgent_crosses_at_once() -> None:
 
 def test_a_protection_is_one_stop_that_is_tried_again() -> None:
     wanted = builders.leaving(action="protect")
-    found = routing.plan(Approved(wanted, wanted.qty), policies.router(), 60)
+    found = routing.plan(Approved(wanted, wanted.qty), policies.policy(), 60)
     assert found.legs == (builders.STOP,)
     assert found.retry_s == 2.0
 
 
 def test_only_what_reduces_is_tried_for_ever() -> None:
     entry, leave = builders.intent(), builders.leaving()
-    assert routing.plan(Approved(entry, entry.qty), policies.router(), 60).retry_s is None
-    assert routing.plan(Approved(leave, leave.qty), policies.router(), 60).retry_s == 2.0
+    assert routing.plan(Approved(entry, entry.qty), policies.policy(), 60).retry_s is None
+    assert routing.plan(Approved(leave, leave.qty), policies.policy(), 60).retry_s == 2.0
 
 
 def test_a_rest_is_counted_in_bars_of_the_market() -> None:
     entry = builders.intent()
-    found = routing.plan(Approved(entry, entry.qty), policies.router(rest_bars=2.0), 5)
+    found = routing.plan(Approved(entry, entry.qty), policies.policy(), 5)
     assert found.legs[0].rest_s == 10.0
+
+
+def quotes_of(bias: float, requotes: int = 1, *, fallback: bool = True):
+    router = policies.router(
+        taker_bias=bias, requotes=requotes, rest_bars=1.5, entry_taker_fallback=fallback
+    )
+    entry = builders.intent()
+    found = routing.plan(Approved(entry, entry.qty), policies.policy(router=router), 60)
+    return [leg for leg in found.legs if leg.post_only], found.legs[-1]
+
+
+@given(st.floats(min_value=0, max_value=1), st.integers(min_value=0, max_value=10))
+def test_the_bias_takes_its_share_of_the_makers_patience(bias: float, requotes: int) -> None:
+    quotes, last = quotes_of(bias, requotes)
+    patience_s = 1.5 * 60 * (1 + requotes) * (1 - bias)
+    assert sum(leg.rest_s for leg in quotes) == pytest.approx(patience_s)
+    assert all(0 < leg.rest_s <= 1.5 * 60 * (1 + 1e-9) for leg in quotes)
+    assert len(quotes) <= 1 + requotes
+    assert last.budget_bps == 50.0
+
+
+@pytest.mark.parametrize("bias", [i / 20 for i in range(20)])
+def test_every_step_of_the_bias_shortens_what_is_sent(bias: float) -> None:
+    (before, _), (after, _) = quotes_of(bias), quotes_of(bias + 0.05)
+    assert sum(leg.rest_s for leg in after) < sum(leg.rest_s for leg in before) - 8.9
+
+
+def test_a_full_bias_crosses_at_once_and_without_a_crossing_leg_it_hurries_nothing() -> None:
+    assert quotes_of(1.0)[0] == []
+    assert quotes_of(1.0, fallback=False) == quotes_of(0.0, fallback=False)
+
+
+def test_a_tuned_symbol_is_worked_by_its_own_policy_and_says_so() -> None:
+    policy = policies.policy(tuned={"BTCUSDT": RoutePolicy(True, 0.25, 3.5)})
+    tuned, plain = builders.intent(), builders.intent(decision_id="d2", symbol="ETHUSDT")
+    found = [routing.plan(Approved(each, each.qty), policy, 60) for each in (tuned, plain)]
+    assert [plan.legs[0].offset_bps for plan in found] == [3.5, 0.0]
+    assert [plan.legs[0].rest_s for plan in found] == [90.0, 120.0]
+    assert found[0].tuning == Tuning(policy.router.default, RoutePolicy(True, 0.25, 3.5))
+    assert found[1].tuning == Tuning(policy.router.default, policy.router.default)
+    flipped = policies.policy(tuned={"BTCUSDT": RoutePolicy(False, 0.0, 0.0)})
+    (only,) = routing.plan(Approved(tuned, tuned.qty), flipped, 60).legs
+    assert (only.type, only.post_only, only.budget_bps) == ("LIMIT", False, 50.0)
+
+
+def test_what_has_no_choice_names_no_policy() -> None:
+    for wanted in (builders.leaving(urgent=True), builders.leaving(action="protect")):
+        assert routing.plan(Approved(wanted, wanted.qty), policies.policy(), 60).tuning is None
 
 
 # ---------------------------------------------------------------- an order in flight
@@ -150,6 +202,53 @@ def test_a_stop_is_over_when_the_leg_is_gone_and_not_by_quantity() -> None:
     )
     assert step(stop, now=NOW + 2) == "send"
     assert step(stop, needed=False) == "done"
+
+
+# ---------------------------------------------------------------- the budget
+
+CROSSING = RouteLeg("LIMIT", post_only=False, offset_bps=0.0, rest_s=60.0, budget_bps=20.0)
+
+
+@pytest.mark.parametrize(
+    ("side", "mark", "wanted"),
+    # Decided at 100, half a spread is 0.1: the touch is at the budget's last tick, or beyond it.
+    [
+        ("BUY", 100.1, "send"),
+        ("BUY", 100.2, "done"),
+        ("SELL", 99.9, "send"),
+        ("SELL", 99.8, "done"),
+    ],
+)
+def test_an_entry_that_would_cost_more_than_its_budget_is_not_sent(side, mark, wanted) -> None:
+    route = builders.route(side=side, legs=(CROSSING,))
+    assert step(route, quote=builders.quote(mark)) == wanted
+
+
+def test_the_budget_holds_for_the_crossing_leg_alone() -> None:
+    dear = builders.quote(120.0)
+    route = builders.route(legs=(builders.MAKER, CROSSING))
+    assert step(route, quote=dear) == "send"
+    assert step(replace(builders.worked("CANCELED"), legs=route.legs), quote=dear) == "done"
+    assert step(builders.route(legs=(builders.TAKER,), reduce_only=True), quote=dear) == "send"
+
+
+@pytest.mark.parametrize(
+    "quote", [None, builders.quote(100.0, ask=float("nan")), builders.quote(0.0)]
+)
+def test_a_touch_that_is_not_known_is_waited_for_and_not_given_up(quote: Quote | None) -> None:
+    route = builders.route(legs=(CROSSING,))
+    assert step(route, quote=quote) == "send"
+    assert quote is None or not routing.is_priced(route, quote)
+
+
+# ---------------------------------------------------------------- refused quotes
+
+
+@pytest.mark.parametrize(("refused", "wanted"), [(1, 0), (2, 0), (3, 1), (4, 2)])
+def test_so_many_refusals_use_up_no_quote_and_the_next_ones_do(refused: int, wanted: int) -> None:
+    quote = replace(builders.MAKER, refusals=2)
+    route = builders.route(legs=(quote, builders.TAKER), attempts=refused, refused=refused)
+    assert orders.quotes_spent(route) == wanted
 
 
 # ---------------------------------------------------------------- the trading state

@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from execution.clock import ManualClock, SystemClock
-from execution.core.payloads import unmeasured
 from execution.core.payloads.processes import process_health
 from execution.core.payloads.run import ServiceInfo
 from execution.jsonl_log import JsonlLogger
@@ -24,13 +23,14 @@ from execution.state_schema.journals import MarkPoint
 from execution.state_store import StateStore
 from scripts.benchmarks import sample
 from scripts.cli.contract import contract
+from tests.support.intel import measure
 
 
 def publish(folder: Path, now: float) -> None:
     clock = ManualClock(now)
     store = StateStore(folder, clock)
     report, run = sample.tick(2, now), sample.run_info(now)
-    slow = unmeasured.intel(run.policy, report.state.book, now)
+    slow = measure(run.policy, now, state=report.state)
     TickPublisher(store, clock, 30.0).publish(report, run, slow)
     publish_probe(store, run, now)
     publish_shadow_head(store, folder, run, now)

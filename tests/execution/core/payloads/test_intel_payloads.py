@@ -7,24 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from execution.core.payloads import compare_summary, intel, shadow_head, unmeasured
+from execution.core.payloads import compare_summary, intel, shadow_head
 from execution.core.payloads.compare_summary import CompareFacts
 from execution.core.payloads.processes import process_health
-from execution.core.payloads.run import Measured, ServiceInfo
+from execution.core.payloads.run import IntelReport, Measured, ServiceInfo
 from execution.core.payloads.shadow_head import ShadowFacts
-from execution.core.types import Book
-from execution.state_schema.envelope import V6Flags
 from execution.state_schema.files import JournalPosition
 from execution.state_schema.intel_files import AllocationGlobal, ScoreRow
 from execution.state_schema.journals import Judgement, ShadowDecision, ShadowHeartbeat
 from scripts.benchmarks import sample
+from tests.support.intel import OFF, ON, measure
 
 NOW = sample.NOW
-ON = V6Flags(*[True] * 6)
-OFF = V6Flags(*[False] * 6)
 RUN = replace(sample.run_info(), flags=ON)
 SYMBOLS = [listing.symbol for listing in RUN.policy.universe.listing]
-NOTHING_YET = unmeasured.intel(RUN.policy, Book(), NOW)
+NOTHING_YET = measure(RUN.policy, NOW)
 
 
 # ---------------------------------------------------------------- the slow cadence
@@ -38,7 +35,8 @@ def test_router_health_has_a_row_for_every_symbol_before_any_order():
     assert [row.maker_fill_rate, row.fallback_rate, row.slippage_p50, row.slippage_p95] == [
         None
     ] * 4
-    assert (row.policy.quality, row.policy.reason) == ("unknown", "not measured yet")
+    assert (row.policy.quality, row.regime) == ("unknown", "unknown")
+    assert row.policy.reason == "0 of 20 quoted routes"
     assert row.policy.maker_first is RUN.policy.router.maker_first
     assert row.maker_offset_bps == RUN.policy.router.offset_bps
 
@@ -61,22 +59,44 @@ def test_scores_are_best_first():
 def test_expectancy_counts_nothing():
     built = intel.expectancy(NOTHING_YET, RUN)
     assert (built.sample_count, built.symbols, built.hours, built.regimes) == (0, {}, {}, {})
-    assert built.lookback_hours == 168.0
+    assert built.lookback_hours == 48.0
 
 
 def test_suggestions_say_why_there_are_none():
-    assert intel.router_suggestions(NOTHING_YET, RUN).note == "not measured yet"
-    assert intel.router_suggestions(NOTHING_YET, RUN).symbols == ()
+    built = intel.router_suggestions(NOTHING_YET, RUN)
+    assert built.note == "no symbol has 20 attempts under its present policy yet"
+    assert (built.symbols, built.in_force) == ((), {})
+    assert built.configured == RUN.policy.router.default
     built = intel.allocation_suggestions(NOTHING_YET, RUN)
-    assert (built.symbols, built.note, built.book.risk_mode) == ((), "not measured yet", "cautious")
-    assert built.book.current_equity_usd is None
+    assert (built.symbols, built.note) == ((), "the equity is not known")
+    assert (built.book.current_equity_usd, built.book.risk_mode) == (None, "cautious")
+
+
+def test_a_stage_that_never_had_a_result_is_not_measured_since_the_start():
+    nothing = IntelReport()
+    assert intel.router_health(nothing, RUN).symbols == ()
+    assert intel.router_health(nothing, RUN).updated_ts == RUN.started_ts
+    assert intel.symbol_scores(nothing, RUN).symbols == ()
+    built = intel.expectancy(nothing, RUN)
+    assert (built.sample_count, built.lookback_hours, built.updated_ts) == (0, 0.0, RUN.started_ts)
+    suggested = intel.router_suggestions(nothing, RUN)
+    assert (suggested.note, suggested.symbols) == ("not measured", ())
+    allocated = intel.allocation_suggestions(nothing, RUN)
+    assert (allocated.note, allocated.book.risk_mode) == ("not measured", "cautious")
+
+
+def test_the_policies_in_force_are_told_for_the_next_start():
+    tuned = replace(RUN.policy.router.default, offset_bps=3.0)
+    run = replace(RUN, policy=replace(RUN.policy, tuned={"BTCUSDT": tuned}))
+    assert intel.router_suggestions(NOTHING_YET, run).in_force == {"BTCUSDT": tuned}
 
 
 def test_the_allocator_knows_the_book_when_it_is_known():
-    found = unmeasured.intel(RUN.policy, sample.tick(0).state.book, NOW)
-    book = intel.allocation_suggestions(found, RUN).book
-    assert (book.current_equity_usd, book.current_drawdown_pct) == (100_000.0, 1.25)
-    assert book.risk_mode == "cautious"
+    found = measure(RUN.policy, NOW, state=sample.tick(0).state)
+    built = intel.allocation_suggestions(found, RUN)
+    assert built.book.current_equity_usd == 100_000.0
+    assert (built.book.current_drawdown_pct, built.book.risk_mode) == (1.25, "normal")
+    assert (built.symbols, built.note) == ((), "no history yet")
 
 
 @pytest.mark.parametrize(("flags", "equity"), [(OFF, 100.0), (ON, None)])
@@ -84,6 +104,7 @@ def test_allocator_off_or_without_equity_is_cautious(flags, equity):
     book = AllocationGlobal(
         current_equity_usd=equity, current_drawdown_pct=None, risk_mode="normal"
     )
+    assert NOTHING_YET.allocation is not None
     figures = replace(NOTHING_YET.allocation.value, book=book)
     found = replace(NOTHING_YET, allocation=Measured(NOW, figures))
     built = intel.allocation_suggestions(found, replace(RUN, flags=flags))
@@ -101,6 +122,7 @@ def test_what_is_off_says_so_and_lists_nothing():
 
 
 def test_each_file_keeps_the_time_of_its_own_computation():
+    assert NOTHING_YET.scores is not None
     found = replace(NOTHING_YET, scores=Measured(NOW + 9, NOTHING_YET.scores.value))
     assert intel.symbol_scores(found, RUN).updated_ts == NOW + 9
     assert intel.expectancy(found, RUN).updated_ts == NOW

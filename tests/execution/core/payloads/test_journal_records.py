@@ -177,6 +177,8 @@ def test_every_record_is_one_of_its_journal_and_says_when_and_who():
                     Decimal(2),
                     Decimal(7),
                     Decimal(1),
+                    Decimal(200),
+                    Decimal(3),
                 ),
             ),
         },

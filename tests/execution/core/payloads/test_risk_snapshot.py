@@ -217,8 +217,8 @@ def test_a_symbol_shows_what_it_lost_today() -> None:
         (28, 1.0, "unknown"),
         (29, 1.0, "normal"),
         (100, 1.0, "normal"),
-        (100, 0.3, "low"),
-        (100, 4.0, "high"),
+        (100, 0.3, "calm"),
+        (100, 4.0, "wild"),
     ],
 )
 def test_volatility_has_a_regime_once_the_bars_carry_one(kept, last_range, regime) -> None:
