@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from execution.core import indicators, regimes, sizing
 from execution.core.payloads.run import RunInfo
-from execution.core.policy import Policy, Strategy
+from execution.core.policy import Policy
 from execution.core.risk import exposure
 from execution.core.risk.exposure import Exposure
 from execution.core.risk.trading_state import day_loss_pct
