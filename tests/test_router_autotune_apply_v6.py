@@ -287,7 +287,7 @@ def test_a_fresh_mode_is_believed_in_silence(tuned: Make, caplog):
 def test_maker_flips_only_where_it_is_allowed_and_normal(tuned: Make, mode, flip, after):
     suite = tuned(intel_toml=allow(maker_flip=flip), maker_first=False)
     suite.allocator_says(mode)
-    suite.attempts(20, 0.8)  # of quotes that a former version of this policy sent
+    suite.attempts(20, 0.9, taker_qty=0.1)  # as if it had quoted
     (row,) = suite.publish().symbols
     assert row.proposed_policy.maker_first is True
     assert suite.route_policy().maker_first is after
@@ -310,7 +310,8 @@ def test_an_offset_far_outside_comes_back_step_by_step(tuned: Make):
     suite = tuned(offset_bps=12.0)
     curve = [suite.route_policy().offset_bps]
     for _ in range(14):
-        suite.attempts(20, 0.0 if curve[-1] > 2 else 0.8)
+        maker = 0.0 if curve[-1] > 2 else 0.9
+        suite.attempts(20, maker, taker_qty=0.1)
         suite.suggest_again()
         curve.append(suite.route_policy().offset_bps)
     assert curve == [12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0]

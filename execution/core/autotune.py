@@ -77,21 +77,31 @@ def _offset(
     filled, now_bps = evidence.routed.maker_fill_rate, current.offset_bps
     if not current.maker_first or filled is None:
         return now_bps, ()
-    said = f"quotes filled {filled:.2f} of {evidence.routed.n} attempts at {now_bps:g} bps"
-    if filled < terms.fill_low_frac:
+    lack = _lack(evidence.routed, terms)
+    if lack is not None:
         share = 1.0 if filled < FAR * terms.fill_low_frac else 0.5
         floor_bps = min(now_bps, terms.offset_min_bps)
         narrowed = max(floor_bps, round(now_bps - share * terms.offset_step_bps, DIGITS))
-        return narrowed, (f"{said}, below {terms.fill_low_frac:g}: narrower",) * (
-            narrowed < now_bps
-        )
+        return narrowed, (f"{lack} at {now_bps:g} bps: narrower",) * (narrowed < now_bps)
     if filled > terms.fill_high_frac and evidence.routed.policy.quality in ("good", "ok"):
         share = 1.0 if evidence.routed.regime == "wild" else 0.5
         widened = round(now_bps + share * terms.offset_step_bps, DIGITS)
         widened = max(widened, terms.offset_min_bps)
         if widened <= min(terms.offset_max_bps, now_bps + terms.offset_step_bps):
-            return widened, (f"{said}, above {terms.fill_high_frac:g}: wider",)
+            why = f"quotes filled {filled:.2f} of {evidence.routed.n} attempts at {now_bps:g} bps"
+            return widened, (f"{why}, above {terms.fill_high_frac:g}: wider",)
     return now_bps, ()
+
+
+def _lack(routed: RouterHealthRow, terms: AutotuneTerms) -> str | None:
+    """Say what quotes lack: fills of their own, or any at all; None where they do well enough."""
+    filled, missed = routed.maker_fill_rate, routed.unfilled_rate
+    if filled is not None and filled < terms.fill_low_frac:
+        said = f"quotes filled {filled:.2f} of {routed.n} attempts"
+        return f"{said}, below {terms.fill_low_frac:g},"
+    if missed is not None and missed > terms.missed_max_frac:
+        return f"nobody filled {missed:.2f} of {routed.n} attempts"
+    return None
 
 
 def _bias(now: float, step: float, terms: AutotuneTerms) -> float:
@@ -105,13 +115,13 @@ def _bias_votes(
     evidence: Evidence, current: RoutePolicy, offset_bps: float, terms: AutotuneTerms
 ) -> Iterator[tuple[int, str]]:
     """Vote for less patience where quotes fail and trades pay, for more where they do not."""
-    filled = evidence.routed.maker_fill_rate
+    filled, lack = evidence.routed.maker_fill_rate, _lack(evidence.routed, terms)
     earned_bps = None if evidence.earned is None else evidence.earned.expectancy_bps
     if filled is None:
         yield -1, f"no quote among {evidence.routed.n} attempts: quote longer, to know"
-    elif filled < terms.fill_low_frac and offset_bps == current.offset_bps:
-        yield 1, f"quotes filled {filled:.2f} as near as they may stand: cross sooner"
-    elif filled >= terms.fill_low_frac and evidence.routed.policy.quality == "good":
+    elif lack is not None and offset_bps == current.offset_bps:
+        yield 1, f"{lack} as near as quotes may stand: cross sooner"
+    elif lack is None and evidence.routed.policy.quality == "good":
         yield -1, f"quotes filled {filled:.2f}: keep quoting"
     if earned_bps is not None and earned_bps < -terms.bias_expectancy_bps:
         yield -1, f"trades bring {earned_bps:.1f} bps: not worth a taker's fee"
@@ -131,6 +141,7 @@ def _metrics(evidence: Evidence) -> dict[str, float | None]:
         "attempts": float(routed.n),
         "maker_fill_rate": routed.maker_fill_rate,
         "fallback_rate": routed.fallback_rate,
+        "unfilled_rate": routed.unfilled_rate,
         "slippage_p50": routed.slippage_p50,
         "fee_bps": routed.fee_mean_bps,
         "expectancy_bps": None if earned is None else earned.expectancy_bps,

@@ -55,6 +55,7 @@ class AutotuneTerms(Struct, frozen=True, forbid_unknown_fields=True):
     min_attempts: Sample
     fill_low_frac: Share
     fill_high_frac: Share
+    missed_max_frac: Share
     offset_step_bps: OffsetStep
     offset_min_bps: OffsetBps
     offset_max_bps: OffsetBps

@@ -184,7 +184,26 @@ def test_a_leg_that_becomes_flat_is_a_closed_trade(ledger: Ledger) -> None:
     ((closed,),) = (ledger.add_trades([rest])[1],)
     assert (closed.qty, closed.realized_usd, closed.fees_usd) == (3, 3, Decimal("0.06"))
     assert (closed.opened_ts, closed.closed_ts) == (NOW, NOW + 90)
+    assert (closed.entry_usd, closed.risk_usd) == (300, None)  # nobody's leg has no stop
     assert ledger.legs() == {}
+
+
+def test_a_closed_trade_says_what_it_was_opened_for_and_what_its_stop_risked(
+    ledger: Ledger,
+) -> None:
+    ledger.open_route(builders.plan(), NOW)
+    prepare(ledger, qty=Decimal(3))
+    fills = [
+        builders.trade("t1", "1"),
+        builders.trade("t2", "2", price=Decimal(103), ts=NOW + 1),
+        builders.trade("t3", "3", side="SELL", price=Decimal(120), ts=NOW + 2),
+    ]
+    (closed,) = ledger.add_trades(fills)[1]
+    assert (closed.entry_usd, closed.risk_usd) == (306, 36)  # the stop stands at 90
+    again = builders.trade("t4", "1", price=Decimal(110), ts=NOW + 3)
+    out = builders.trade("t5", "1", side="SELL", price=Decimal(110), ts=NOW + 4)
+    (second,) = ledger.add_trades([again, out])[1]
+    assert second.entry_usd == 110  # and nothing of the leg before it
 
 
 def test_a_late_fill_after_the_close_opens_the_leg_again_under_its_own_name(

@@ -65,8 +65,9 @@ class Accounts:
 
     def resting(self) -> list[Row]:
         """List what rests at the venue, with the action of the ledger's intent."""
-        action = {row["client_id"]: row["action"] for row in self.orders()}
+        # The venue first: what is sent between the two reads stood in the ledger before it.
         there = self.of_venue("SELECT * FROM orders WHERE state IN ('LIVE', 'PARTIAL')")
+        action = {row["client_id"]: row["action"] for row in self.orders()}
         return [{**row, "action": action[row["client_id"]]} for row in there]
 
     def fills(self) -> list[Row]:

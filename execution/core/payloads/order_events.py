@@ -143,15 +143,16 @@ def _metric(
         price=price,
         fees_usd=float(trade.fee_usd),
         decision_price=decision_price,
-        slippage_bps=_bps(price, decision_price, worse),
-        offset_bps=_bps(limit_price, decision_price, -worse),
+        slippage_bps=away_bps(price, decision_price, worse),
+        offset_bps=away_bps(limit_price, decision_price, -worse),
         sent_ts=None if order is None else order.signed_ts,
         filled_ts=trade.ts,
         wait_s=None if order is None else max(0.0, trade.ts - order.signed_ts),
     )
 
 
-def _bps(price: float | None, base: float | None, sign: int) -> float | None:
+def away_bps(price: float | None, base: float | None, sign: int) -> float | None:
+    """Return how far `price` is from `base` in the direction of `sign`; None where one is unknown."""
     # + 0.0: no slippage is 0.0, not -0.0.
     return None if price is None or base is None else sign * 1e4 * (price / base - 1) + 0.0
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Literal
 
 from execution.core.orders import is_refused_quote
+from execution.core.payloads.order_events import away_bps
 from execution.core.records import OrderRecord, Route, RouteEnd
 from execution.core.seam import ZERO
 from execution.state_schema.journals import RouteMetric
@@ -24,10 +25,7 @@ def route_metric(end: RouteEnd, now: float, run_id: str) -> RouteMetric:
     wanted_qty = route.qty - max(ZERO, route.filled_qty - filled_qty)
     average = float(filled_usd / filled_qty) if filled_qty else None
     decision_price = _decision_price(route)
-    slippage_bps = None
-    if average is not None and decision_price is not None:
-        worse = 1 if route.side == "BUY" else -1
-        slippage_bps = worse * 1e4 * (average / decision_price - 1) + 0.0  # 0.0 and never -0.0
+    slippage_bps = away_bps(average, decision_price, 1 if route.side == "BUY" else -1)
     fee_bps = 1e4 * float(fees_usd / filled_usd) if filled_usd else None
     outcome: Outcome = "unfilled"
     if filled_qty:

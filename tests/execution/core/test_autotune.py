@@ -25,6 +25,7 @@ def suggest(
     regime: str = "normal",
     earned_bps: float | None = None,
     score: float | None = None,
+    missed: float = 0.0,
     current: RoutePolicy = START,
 ) -> RouterSuggestionRow | None:
     (row, *_) = router_health.rows({}, policies.policy(), {})
@@ -32,6 +33,7 @@ def suggest(
         row,
         n=n,
         maker_fill_rate=filled,
+        unfilled_rate=missed,
         policy=replace(row.policy, quality=quality),
         regime=regime,
     )
@@ -64,7 +66,7 @@ def test_attempts_that_never_filled_are_a_sample():
     row = suggest(0.0, quality="broken")
     assert row is not None
     assert row.proposed_policy == replace(START, offset_bps=3.0)
-    assert row.rationale == ("quotes filled 0.00 of 20 attempts at 4 bps, below 0.8: narrower",)
+    assert row.rationale == ("quotes filled 0.00 of 20 attempts, below 0.8, at 4 bps: narrower",)
     assert row.metrics["attempts"] == 20.0
 
 
@@ -78,6 +80,8 @@ def test_attempts_that_never_filled_are_a_sample():
         ({"filled": 0.98, "quality": "good"}, (0.5, -0.05)),
         ({"filled": 0.98, "quality": "ok", "regime": "wild"}, (1.0, 0.0)),
         ({"filled": 0.98, "quality": "degraded"}, (0.0, 0.0)),
+        ({"filled": 0.98, "missed": 0.03, "quality": "good"}, (-0.5, 0.0)),
+        ({"filled": 0.98, "missed": 0.02, "quality": "ok"}, (0.5, 0.0)),
         ({"filled": 0.8, "quality": "good"}, (0.0, -0.05)),
         ({"filled": 0.8, "earned_bps": -6.0}, (0.0, -0.05)),
         ({"filled": 0.8, "earned_bps": -4.0}, (0.0, 0.0)),
@@ -99,6 +103,7 @@ def test_every_reason_moves_what_it_should(given_, moved):
 def test_as_near_as_it_may_stand_the_bias_rises_and_stops_short_of_never_quoting():
     nearest = replace(START, offset_bps=0.5)
     assert step(filled=0.1, current=nearest) == (0.0, 0.05)
+    assert step(filled=0.9, missed=0.05, current=nearest) == (0.0, 0.05)
     at_touch = replace(START, offset_bps=0.0)
     assert step(filled=0.1, current=at_touch) == (0.0, 0.05)
     assert suggest(0.1, current=replace(nearest, taker_bias=0.95)) is None
