@@ -203,7 +203,7 @@ class OrderDesk:
 
     def _work(self, live: Decided, state: EngineState, now: float) -> Iterator[OrderResult]:
         plans = [decision.plan for decision in live.decisions if decision.plan is not None]
-        routes = self._open_routes(plans, now) if plans else state.recorded.routes
+        routes = self._open_routes(plans) if plans else state.recorded.routes
         leaving: dict[LegKey, int] = {}
         for route in routes.values():
             key = (route.symbol, route.position_side)
@@ -229,8 +229,9 @@ class OrderDesk:
         self._account = None
         return len(resting)
 
-    def _open_routes(self, plans: list[RoutePlan], now: float) -> Mapping[str, Route]:
+    def _open_routes(self, plans: list[RoutePlan]) -> Mapping[str, Route]:
         self._account = None  # what is done here is read back by the next record
+        now = self._clock.now()  # a look can be slow, and no rate may count from before it
         self._inherited -= {plan.approved.intent.decision_id for plan in plans}
         with self._ledger.transaction():
             for plan in plans:
