@@ -137,6 +137,7 @@ class OrderDesk:
         self._view: Recorded | None = None
         self._resets: tuple[ResetRisk, ...] = ()
         self._inherited: frozenset[str] = frozenset()
+        self._withdrawn: frozenset[str] = frozenset()
 
     def record(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
         """Take what the venue shows into the ledger, and return the ledger's view.
@@ -208,6 +209,7 @@ class OrderDesk:
         for route in routes.values():
             key = (route.symbol, route.position_side)
             leaving[key] = max(routing.urgency(route), leaving.get(key, 0))
+        self._withdrawn = (self._withdrawn | live.withdrawn) & routes.keys()
         for route in routes.values():
             result = self._step(route, live, state, leaving, now)
             if result is not None:
@@ -249,7 +251,8 @@ class OrderDesk:
         now: float,
     ) -> OrderResult | None:
         rules, quote = state.rules.get(route.symbol), state.quotes.get(route.symbol)
-        step = routing.step(route, live, _is_needed(route, state, leaving), rules, now)
+        needed = route.decision_id not in self._withdrawn and _is_needed(route, state, leaving)
+        step = routing.step(route, live, needed, rules, now)
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
         if step == "send" and route.action == "entry" and self._is_held_back(route, live):
