@@ -51,9 +51,9 @@ def test_nothing_holds_back_an_entry_while_all_is_known_and_fresh() -> None:
         ({"quotes": {"BTCUSDT": builders.quote(ts=NOW - STALE_S)}}, "stale_market"),
         ({"quotes": {"BTCUSDT": builders.quote(150.0)}}, "price_collar"),
         ({"rules": {"BTCUSDT": builders.rules(trading=False)}}, "symbol_not_allowed"),
-        ({"book": builders.book(cooling_from_s=0.0)}, "cooldown"),
+        ({"book": builders.book(cooling_from_s=NOW)}, "cooldown"),
         (
-            {"recorded": recorded(rejects={("BTCUSDT", "-2019"): (0.0, 0.0, 0.0)})},
+            {"recorded": recorded(rejects={("BTCUSDT", "-2019"): (NOW,) * 3})},
             "repeat_throttle",
         ),
         (
