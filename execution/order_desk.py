@@ -137,6 +137,7 @@ class OrderDesk:
         self._view: Recorded | None = None
         self._resets: tuple[ResetRisk, ...] = ()
         self._inherited: frozenset[str] = frozenset()
+        self._withdrawn: frozenset[str] = frozenset()
 
     def record(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
         """Take what the venue shows into the ledger, and return the ledger's view.
@@ -203,11 +204,12 @@ class OrderDesk:
 
     def _work(self, live: Decided, state: EngineState, now: float) -> Iterator[Acted]:
         plans = [decision.plan for decision in live.decisions if decision.plan is not None]
-        routes = self._open_routes(plans, now) if plans else state.recorded.routes
+        routes = self._open_routes(plans) if plans else state.recorded.routes
         leaving: dict[LegKey, int] = {}
         for route in routes.values():
             key = (route.symbol, route.position_side)
             leaving[key] = max(routing.urgency(route), leaving.get(key, 0))
+        self._withdrawn = (self._withdrawn | live.withdrawn) & routes.keys()
         for route in routes.values():
             result = self._step(route, live, state, leaving, now)
             if result is not None:
@@ -229,8 +231,9 @@ class OrderDesk:
         self._account = None
         return len(resting)
 
-    def _open_routes(self, plans: list[RoutePlan], now: float) -> Mapping[str, Route]:
+    def _open_routes(self, plans: list[RoutePlan]) -> Mapping[str, Route]:
         self._account = None  # what is done here is read back by the next record
+        now = self._clock.now()  # a look can be slow, and no rate may count from before it
         self._inherited -= {plan.approved.intent.decision_id for plan in plans}
         with self._ledger.transaction():
             for plan in plans:
@@ -248,7 +251,8 @@ class OrderDesk:
         now: float,
     ) -> Acted | None:
         rules, quote = state.rules.get(route.symbol), state.quotes.get(route.symbol)
-        step = routing.step(route, live, _is_needed(route, state, leaving), rules, quote, now)
+        needed = route.decision_id not in self._withdrawn and _is_needed(route, state, leaving)
+        step = routing.step(route, live, needed, rules, quote, now)
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
         if step == "send" and route.action == "entry" and self._is_held_back(route, live):

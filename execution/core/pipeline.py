@@ -19,6 +19,7 @@ from execution.core.types import (
     EngineState,
     Frame,
     OrderIntent,
+    Position,
     Signal,
     TradingState,
 )
@@ -38,10 +39,11 @@ def decide(seen: MarketSnapshot | Blind, state: EngineState, policy: Policy, now
     said, answered, failures = _read_signals(state, policy, seen.bar_s, now)
     due = tuple(exits.due(state, policy.account, now))
     intents = (*due, *_intents(said, due, state, policy)) if said else due
-    if not intents:
-        return Decided(trading, halted, (), said, answered, failures, held_back)
-    decisions = _assess(intents, seen, state, policy, trading, halted, now)
-    return Decided(trading, halted, tuple(decisions), said, answered, failures, held_back)
+    withdrawn = frozenset(_withdrawn(said, state))
+    decisions = _assess(intents, seen, state, policy, trading, halted, now) if intents else ()
+    return Decided(
+        trading, halted, tuple(decisions), said, answered, failures, held_back, withdrawn
+    )
 
 
 def _assess(
@@ -74,7 +76,7 @@ def _held_back(
     seen: MarketSnapshot, state: EngineState, policy: Policy, trading: TradingState, now: float
 ) -> Iterator[tuple[str, str]]:
     """Yield the entries in flight that may send no further attempt now, with the reason."""
-    entries = [r for r in state.recorded.routes.values() if r.action == "entry"]
+    entries = _opening(state)
     if not entries:
         return
     prospective = exposure.of(state, policy.universe)
@@ -136,8 +138,10 @@ def _read_signals(
     answered: dict[tuple[str, str], float] = {}
     failures: list[Failed] = []
     held: dict[tuple[str | None, str], list[PositionSide]] = {}
-    for position in state.book.positions:
-        held.setdefault((position.strategy, position.symbol), []).append(position.position_side)
+    # A leg that is being opened is left as one that is held.
+    legs: tuple[Position | Route, ...] = (*state.book.positions, *_opening(state))
+    for each in legs:
+        held.setdefault((each.strategy, each.symbol), []).append(each.position_side)
     for strategy in policy.strategies if state.closed else ():
         for symbol in strategy.symbols:
             if (symbol, strategy.bar_s) not in state.closed:
@@ -158,6 +162,18 @@ def _read_signals(
             else:
                 said.extend(read)
     return tuple(said), answered, tuple(failures)
+
+
+def _opening(state: EngineState) -> list[Route]:
+    return [route for route in state.recorded.routes.values() if route.action == "entry"]
+
+
+def _withdrawn(said: tuple[Signal, ...], state: EngineState) -> Iterator[str]:
+    """Yield the entries in flight whose own strategy says exit."""
+    left = {(s.strategy, s.symbol, s.position_side) for s in said if s.action == "exit"}
+    for route in _opening(state) if left else ():
+        if (route.strategy, route.symbol, route.position_side) in left:
+            yield route.decision_id
 
 
 def _intents(

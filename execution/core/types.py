@@ -231,7 +231,8 @@ class Decided(Struct, frozen=True):
     `answered` are the (strategy, symbol) → bar open times this tick has settled, with or without
     an intent; `signals` every signal seen; `failures` the stages that raised.
     `symbol_trading` holds only the symbols whose state is tighter than the book's. `held_back` says
-    why entries in flight, by decision id, may send no further attempt now.
+    why entries in flight, by decision id, may send no further attempt now; `withdrawn` are those
+    whose strategy wants out of the leg that they would open.
     """
 
     trading: TradingState
@@ -241,6 +242,7 @@ class Decided(Struct, frozen=True):
     answered: Mapping[tuple[str, str], float] = {}
     failures: tuple[Failed, ...] = ()
     held_back: Mapping[str, str] = {}
+    withdrawn: frozenset[str] = frozenset()
 
 
 class OrderResult(Struct, frozen=True):

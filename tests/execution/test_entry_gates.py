@@ -51,6 +51,11 @@ def test_nothing_holds_back_an_entry_while_all_is_known_and_fresh() -> None:
         ({"quotes": {"BTCUSDT": builders.quote(ts=NOW - STALE_S)}}, "stale_market"),
         ({"quotes": {"BTCUSDT": builders.quote(150.0)}}, "price_collar"),
         ({"rules": {"BTCUSDT": builders.rules(trading=False)}}, "symbol_not_allowed"),
+        ({"book": builders.book(cooling_from_s=NOW)}, "cooldown"),
+        (
+            {"recorded": recorded(rejects={("BTCUSDT", "-2019"): (NOW,) * 3})},
+            "repeat_throttle",
+        ),
         (
             {"recorded": recorded(open_orders=(builders.order_record("o", state="UNKNOWN"),))},
             "unknown_order_open",
@@ -112,3 +117,35 @@ def test_a_stop_that_the_market_has_reached_already_is_an_exit() -> None:
     )
     due = [(wanted.action, wanted.reason) for wanted in exits.due(state, "main", NOW)]
     assert due == [("exit", "stop_crossed")]
+
+
+# ---------------------------------------------------------------- withdrawn by its own strategy
+
+
+@pytest.mark.parametrize(("strategy", "withdrawn"), [("fade", {"d1"}), ("follow", set())])
+def test_an_exit_signal_withdraws_the_strategys_entry_into_that_leg(strategy, withdrawn) -> None:
+    routes = {
+        "d1": builders.worked("LIVE", strategy=strategy),
+        "d2": builders.worked("LIVE", decision_id="d2", symbol="ETHUSDT"),
+    }
+    state = builders.closed_state(
+        {"BTCUSDT": builders.QUIET}, recorded=builders.recorded(routes=routes)
+    )
+    live = pipeline.decide(SEEN, state, policies.policy(), NOW)
+    assert live.withdrawn == withdrawn
+    assert live.decisions == ()
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_withdrawn_entry_is_canceled_at_once_and_for_good(rig: Rig, filled: bool) -> None:
+    rig.tick(entry())
+    if filled:
+        rig.venue.fill("hgp-d1-1", "4")
+    rig.venue.mute.add("cancel")
+    rig.tick(live=Decided(builders.ACTIVE, withdrawn=frozenset({"d1"})))
+    rig.venue.mute.clear()
+    for _ in range(3):
+        rig.tick()
+    assert rig.venue.canceled == ["hgp-d1-1"] * 2
+    assert [order.client_id for order in rig.venue.sent] == ["hgp-d1-1"]
+    assert rig.ledger.routes() == {}

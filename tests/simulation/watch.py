@@ -180,11 +180,11 @@ class Watch:
 
     def _check_rates(self, node: Node, approvals: list[Approved]) -> None:
         """Count what one ledger's executors entered, by true time and through their restarts."""
-        now, book = node.began_ts, node.policy.limits.book
+        now, book = self._world.exchange.now, node.policy.limits.book
         known = node.ledger.routes()  # what the disk did not take was not entered
         since_ts = self._stepped_ts if node.started_ts > self._stepped_ts else -math.inf
         entered = self._entered.setdefault(node.disk, [])
-        entered += [now for approved in approvals if approved.intent.decision_id in known]
+        entered += [node.began_ts for each in approvals if each.intent.decision_id in known]
         for limit, length_s in ((book.entries_per_second, 1.0), (book.entries_per_minute, 60.0)):
             recent = sum(ts > max(now - length_s, since_ts) for ts in entered)
             if recent > limit:

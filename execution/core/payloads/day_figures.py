@@ -118,8 +118,10 @@ def _with_worst(figures: DayFigures, report: TickReport, policy: Policy) -> DayF
     if state.book.positions or in_flight or not worst:
         approved = usage.approvals(report)
         held = usage.prospective(report, policy, approved)
-        found |= usage.used_of_caps(state, policy, held, approved)
+        found |= usage.used_of_caps(state, policy, held)
         if approved or not worst:
+            # One order is measured when it is approved; later NAV moves, and the order does not.
+            found |= usage.used_of_orders(approved, (), state.book)
             found |= usage.used_of_rates(report, policy, held)
     worse = {
         name: Worst(used, report.now)

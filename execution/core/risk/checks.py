@@ -341,6 +341,7 @@ RESEND: tuple[Check, ...] = (
     nav_stale,
     reconciliation_stale,
     symbol_not_allowed,
+    cooldown,
     price_collar,
     repeat_throttle,
     unknown_order_open,

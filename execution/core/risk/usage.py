@@ -7,11 +7,12 @@ this tick approved. Percentages are of NAV. A floor (the smallest order) is not 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from execution.core.policy import Policy
+from execution.core.records import Route
 from execution.core.risk import exposure, margin
 from execution.core.risk.exposure import Exposure
 from execution.core.risk.trading_state import day_loss_pct
@@ -83,11 +84,13 @@ def used(report: TickReport, policy: Policy) -> dict[str, float]:
     """Return what is used of each limit in its unit; what is not known is not in it."""
     state, approved = report.state, approvals(report)
     held = prospective(report, policy, approved)
-    caps = used_of_caps(state, policy, held, approved)
+    caps = used_of_caps(state, policy, held)
+    worked = [route for route in state.recorded.routes.values() if not route.reduce_only]
+    orders = used_of_orders(approved, worked, state.book)
     figures = {
         **losses(state.book),
         **_pauses(state, policy),
-        **({**unused_caps(policy), **caps} if caps else {}),
+        **({**unused_caps(policy), **caps, **orders} if caps else {}),
         **used_of_rates(report, policy, held),
         **_ages(state, report.now),
     }
@@ -103,15 +106,13 @@ def unused_caps(policy: Policy) -> dict[str, float]:
     return found
 
 
-def used_of_caps(
-    state: EngineState, policy: Policy, held: Exposure, approved: Sequence[Approved] = ()
-) -> dict[str, float]:
-    """Return what is used of the caps on exposure and on one order; nothing while NAV is unknown.
+def used_of_caps(state: EngineState, policy: Policy, held: Exposure) -> dict[str, float]:
+    """Return what is used of the caps on exposure; nothing while NAV is unknown.
 
-    Caps of one tier, one symbol or one order of which nothing is used are left out.
+    Caps of one tier or symbol of which nothing is used are left out.
     """
     book = state.book
-    if not (book.known and 0 < book.nav_usd < math.inf):
+    if not _has_nav(book):
         return {}
     pct, gross_usd = 100 / book.nav_usd, held.gross_usd
     figures: dict[str, float] = {
@@ -125,11 +126,6 @@ def used_of_caps(
         if tier is not None:
             for name in (f"symbol_nav_cap.{symbol}", f"tier_cap.{tier}"):
                 figures[name] = figures.get(name, 0.0) + usd * pct
-    for symbol, qty, price in _entries(state, approved):
-        usd, name = qty * price, f"max_order_qty.{symbol}"
-        figures["max_order_notional"] = max(usd, figures.get("max_order_notional", 0.0))
-        figures["trade_nav_cap"] = max(usd * pct, figures.get("trade_nav_cap", 0.0))
-        figures[name] = max(qty, figures.get(name, 0.0))
     carried_usd = margin.carried_usd(book)
     if carried_usd > 0:
         bound_usd = margin.bound_usd(held, state, policy)
@@ -137,15 +133,24 @@ def used_of_caps(
     return figures
 
 
-def _entries(
-    state: EngineState, approved: Iterable[Approved]
-) -> Iterator[tuple[str, float, float]]:
-    """Yield symbol, quantity and price of each entry that is being worked or was approved now."""
-    for route in state.recorded.routes.values():
-        if not route.reduce_only:
-            yield route.symbol, float(route.qty), route.mark_price
-    for each in approved:
-        yield each.intent.symbol, float(each.qty), each.intent.mark_price
+def used_of_orders(
+    approved: Iterable[Approved], worked: Iterable[Route], book: Book
+) -> dict[str, float]:
+    """Return what the largest of these entries use of the caps on one order."""
+    entries = [(each.intent.symbol, each.qty, each.intent.mark_price) for each in approved]
+    entries += [(route.symbol, route.qty, route.mark_price) for route in worked]
+    figures: dict[str, float] = {}
+    for symbol, qty, price in entries:
+        usd, name = float(qty) * price, f"max_order_qty.{symbol}"
+        figures["max_order_notional"] = max(usd, figures.get("max_order_notional", 0.0))
+        figures[name] = max(float(qty), figures.get(name, 0.0))
+    if figures and _has_nav(book):
+        figures["trade_nav_cap"] = 100 * figures["max_order_notional"] / book.nav_usd
+    return figures
+
+
+def _has_nav(book: Book) -> bool:
+    return book.known and 0 < book.nav_usd < math.inf
 
 
 def used_of_rates(report: TickReport, policy: Policy, held: Exposure) -> dict[str, float]:
