@@ -243,6 +243,8 @@ def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
         slippage_bps=paper.slippage_bps,
         volume_share_frac=paper.volume_share_frac,
         leverage=paper.leverage,
+        maintenance_margin_pct=paper.maintenance_margin_pct,
+        liquidation_fee_pct=paper.liquidation_fee_pct,
     )
     return PaperVenue(market, store, terms, paper.position_mode)
 

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.position_mode import PositionMode
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 HistoryBars = Annotated[int, Meta(ge=0, le=5000)]
 
@@ -50,7 +52,9 @@ class Paper(Struct, frozen=True, forbid_unknown_fields=True):
     slippage_bps: Decimal
     volume_share_frac: Decimal
     leverage: Decimal
-    position_mode: Literal["hedge", "one_way"]
+    maintenance_margin_pct: Decimal
+    liquidation_fee_pct: Decimal
+    position_mode: PositionMode
 
     def __post_init__(self) -> None:
         _require("start_usd", self.start_usd, Decimal(1), Decimal(10**12))
@@ -59,6 +63,10 @@ class Paper(Struct, frozen=True, forbid_unknown_fields=True):
         _require("slippage_bps", self.slippage_bps, Decimal(0), Decimal(1000))
         _require("volume_share_frac", self.volume_share_frac, Decimal("0.0001"), Decimal(1))
         _require("leverage", self.leverage, Decimal(1), Decimal(125))
+        # An account would be liquidated at once that must keep more than it had to bring.
+        initial_pct = 100 / self.leverage
+        _require("maintenance_margin_pct", self.maintenance_margin_pct, Decimal(0), initial_pct / 2)
+        _require("liquidation_fee_pct", self.liquidation_fee_pct, Decimal(0), Decimal(10))
 
 
 class Sim(Struct, frozen=True, forbid_unknown_fields=True):
