@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
@@ -235,18 +236,23 @@ def _market(settings: Settings) -> Market:
 
 
 def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
-    paper = settings.services.paper
+    paper, account = settings.services.paper, settings.services.account
+    if account.margin_mode != "cross":
+        raise ConfigError(
+            f"services.toml: account.margin_mode {account.margin_mode!r}: the paper account is cross"
+            ' margined: set it to "cross"'
+        )
     terms = PaperTerms(
         start_usd=paper.start_usd,
         maker_fee_bps=paper.maker_fee_bps,
         taker_fee_bps=paper.taker_fee_bps,
         slippage_bps=paper.slippage_bps,
         volume_share_frac=paper.volume_share_frac,
-        leverage=paper.leverage,
+        leverage=Decimal(account.leverage),
         maintenance_margin_pct=paper.maintenance_margin_pct,
         liquidation_fee_pct=paper.liquidation_fee_pct,
     )
-    return PaperVenue(market, store, terms, paper.position_mode)
+    return PaperVenue(market, store, terms, account.position_mode)
 
 
 def _run_info(settings: Settings, venue: Venue, name: str, now: float) -> RunInfo:

@@ -229,7 +229,7 @@ def _read_policy(
         limits=limits,
         router=router,
         universe=universe,
-        leverage=float(services.paper.leverage),
+        leverage=float(services.account.leverage),
         clamp=flags["RISK_ENGINE_V6_ENABLED"],
     )
 
