@@ -40,7 +40,10 @@ class Symbol(Struct):
 
 
 class Exchange:
-    """Prices and one account; `skew_s` is how far its clock is ahead of everybody else's."""
+    """Prices and one account; `skew_s` is how far its clock is ahead of everybody else's.
+
+    `now_ms` is the time of the last look: what is booked is not later.
+    """
 
     def __init__(self, setup: Setup, clock: Clock, path: Path | None) -> None:
         self.setup = setup
@@ -54,7 +57,7 @@ class Exchange:
         self.tifs: dict[str, str] = {}
         self.ended: dict[str, float] = {}
         self._venue = self._made()
-        self._now_ms = 0
+        self.now_ms = 0
         self._by_hand = 0
         self.look()
 
@@ -69,8 +72,8 @@ class Exchange:
 
     def look(self) -> MarketSnapshot:
         """Let everything that has happened happen; the exchange is never blind."""
-        self._now_ms = max(self.time_ms(), self._now_ms + 1)
-        seen = self._venue.observe(self._now_ms / 1000)
+        self.now_ms = max(self.time_ms(), self.now_ms + 1)
+        seen = self._venue.observe(self.now_ms / 1000)
         if not isinstance(seen, MarketSnapshot):
             raise TypeError(f"the exchange cannot see itself: {seen}")
         return seen
@@ -80,7 +83,7 @@ class Exchange:
     def submit(self, order: NewOrder, tif: str) -> VenueOrder | Rejected:
         """Take an order; one that takes is met at once."""
         self.look()
-        answer = self._venue.submit(replace(order, signed_ts=self._now_ms / 1000))
+        answer = self._venue.submit(replace(order, signed_ts=self.now_ms / 1000))
         if isinstance(answer, Rejected):
             return answer
         if not isinstance(answer, Accepted):
@@ -96,7 +99,7 @@ class Exchange:
         """End an open order."""
         self.look()
         if isinstance(self._venue.cancel(order.symbol, order.client_id), Accepted):
-            self.ended[order.venue_order_id] = self._now_ms / 1000
+            self.ended[order.venue_order_id] = self.now_ms / 1000
         return self.order(venue_order_id=order.venue_order_id) or order
 
     def order(

@@ -53,13 +53,16 @@ def new_order(exchange: Exchange, params: Mapping[str, str]) -> NewOrder:
         raise Refusal(400, -1115, "Invalid timeInForce.")
     price = _number(params, "price") if kind == "LIMIT" else None
     _check_price(exchange, symbol, side, price)
+    qty = _number(params, "quantity")
+    if qty == 0:
+        raise Refusal(400, -4003, "Quantity less than or equal to zero.")
     return NewOrder(
         client_id=_client_id(params),
         symbol=symbol,
         side="BUY" if side == "BUY" else "SELL",
         position_side=_position_side(exchange, params),  # type: ignore[arg-type]  # one of three
         type="LIMIT" if kind == "LIMIT" else "MARKET",
-        qty=_number(params, "quantity"),
+        qty=qty,
         price=price,
         stop_price=None,
         reduce_only=params.get("reduceOnly") == "true",

@@ -189,7 +189,7 @@ class Endpoints:
         return {**told, "status": "NEW", "executedQty": "0", "avgPrice": "0.00", "cumQuote": "0"}
 
     def _is_hidden(self, order: VenueOrder) -> bool:
-        age_s = self._exchange.time_ms() / 1000 - order.ts
+        age_s = self._exchange.now_ms / 1000 - order.ts
         return self._faults.hides("orders_late", order.venue_order_id, age_s)
 
     def _named(self, params: Params) -> VenueOrder | None:
@@ -253,7 +253,7 @@ class Endpoints:
         if from_id is not None and {"startTime", "endTime"} & params.keys():
             raise Refusal(400, -1128, "Combination of optional parameters invalid.")
         start_ms, end_ms = self._window(params)
-        now_s = self._exchange.time_ms() / 1000
+        now_s = self._exchange.now_ms / 1000
         told = [
             done
             for done in self._exchange.trades(symbol)
@@ -284,7 +284,7 @@ class Endpoints:
         """Return from when until when to list: at most a week, the last one if nothing is said."""
         start_ms, end_ms = _whole(params, "startTime"), _whole(params, "endTime")
         if start_ms is None:
-            end_ms = self._exchange.time_ms() + 1 if end_ms is None else end_ms
+            end_ms = self._exchange.now_ms if end_ms is None else end_ms
             return end_ms - WEEK_MS, end_ms
         end_ms = start_ms + WEEK_MS if end_ms is None else end_ms
         if end_ms - start_ms > WEEK_MS:

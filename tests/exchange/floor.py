@@ -119,9 +119,9 @@ class Floor:
         self._factors[symbol] *= factor
         self._jumps.setdefault(symbol, []).append(self._marks[symbol] * factor)
 
-    def fund(self, symbol: str, rate: float, now: float) -> None:
+    def fund(self, symbol: str, rate: float, due_ts: float) -> None:
         """Let funding fall due."""
-        self._due[symbol] = (*self._due.get(symbol, ()), (now, rate))
+        self._due[symbol] = (*self._due.get(symbol, ()), (due_ts, rate))
 
     def relist(self, listing: Listing) -> None:
         """Change the grids and minima of a listing while it trades."""

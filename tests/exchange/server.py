@@ -186,8 +186,9 @@ class Server:
         self.exchange.skew_s = wish["seconds"]
 
     def _fund(self, wish: dict[str, Any]) -> None:
-        now = self.exchange.time_ms() / 1000
-        self.exchange.floor.fund(wish["symbol"], wish["rate"], now)
+        # Due at the next look: what fell due before the last one is paid.
+        due_ts = (self.exchange.now_ms + 1) / 1000
+        self.exchange.floor.fund(wish["symbol"], wish["rate"], due_ts)
 
     def _cancel(self, wish: dict[str, Any]) -> Any:
         found = self.exchange.order(**wish)
