@@ -8,6 +8,7 @@ from typing import Any
 
 from execution.core.policy import Listing
 from execution.core.seam import ZERO, Bar, CashRow, MarketSnapshot, Trade, VenueOrder
+from execution.venue.paper_account import only_reduces
 from tests.exchange.account import Exchange
 from tests.exchange.setup import MAX_LEVERAGE, MINUTE_S
 
@@ -185,7 +186,7 @@ def account(exchange: Exchange, seen: MarketSnapshot) -> Json:
         "initialMargin": text(initial),
         "maintMargin": text(sum((Decimal(leg["maintMargin"]) for leg in legs), ZERO)),
         "positionInitialMargin": text(initial),
-        "openOrderInitialMargin": "0.00000000",
+        "openOrderInitialMargin": text(_asked_margin(exchange, seen)),
         "crossWalletBalance": text(wallet),
         "crossUnPnl": text(gain),
         "availableBalance": text(max(ZERO, wallet + gain - initial)),
@@ -212,6 +213,20 @@ def account(exchange: Exchange, seen: MarketSnapshot) -> Json:
         "assets": [asset],
         "positions": [{key: leg[key] for key in _OF_ACCOUNT} for leg in _renamed(legs)],
     }
+
+
+def _asked_margin(exchange: Exchange, seen: MarketSnapshot) -> Decimal:
+    """Add up what open orders would bind that may open something."""
+    opening = (order for order in seen.account.open_orders if not only_reduces(order))
+    return sum(
+        (
+            (order.qty - order.filled_qty)
+            * (order.price or ZERO)
+            / exchange.symbols[order.symbol].leverage
+            for order in opening
+        ),
+        ZERO,
+    )
 
 
 _OF_ACCOUNT = (
@@ -356,7 +371,6 @@ def order(exchange: Exchange, seen: VenueOrder) -> Json:
     updated = exchange.ended.get(
         seen.venue_order_id, max((trade.ts for trade in trades), default=seen.ts)
     )
-    closing = (seen.position_side, seen.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
     return {
         "orderId": int(seen.venue_order_id),
         "symbol": seen.symbol,
@@ -369,7 +383,7 @@ def order(exchange: Exchange, seen: VenueOrder) -> Json:
         "cumQuote": text(quote, 5),
         "timeInForce": exchange.tifs.get(seen.venue_order_id, "GTC"),
         "type": seen.type,
-        "reduceOnly": seen.reduce_only or closing,
+        "reduceOnly": only_reduces(seen),
         "closePosition": seen.close_position,
         "side": seen.side,
         "positionSide": seen.position_side,
