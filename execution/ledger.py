@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core import orders
 from execution.core.records import (
     Anchors,
     CashTotals,
@@ -29,11 +30,13 @@ from execution.ledger_rows import (
     IntentRow,
     LegRow,
     closed_trade,
+    crosses_zero,
     first_leg,
     leg_after,
     leg_of,
     of_row,
     route_of,
+    split,
     to_json,
     to_row,
     with_cash,
@@ -179,17 +182,16 @@ class Ledger:
             for trade in sorted(trades, key=_in_time):
                 if self._is_booked(trade):
                     continue
-                leg = self._leg_after(trade)
-                if leg is None:
+                legs = self._legs_after(trade)
+                if not legs:
                     whole = False
                     continue
                 self._insert("fills", trade)
-                self._insert("legs", leg, "REPLACE")
+                for leg in legs:
+                    self._insert("legs", leg, "REPLACE")
                 self._fill_order(trade)
                 new.append(trade)
-                flat = closed_trade(leg)
-                if flat is not None:
-                    closed.append(flat)
+                closed.extend(filter(None, map(closed_trade, legs)))
         for trade in new:
             self._cash = with_trade(self._cash, trade)
         return tuple(new), tuple(closed), whole
@@ -200,15 +202,36 @@ class Ledger:
         ).fetchone()
         return found is not None
 
-    def _leg_after(self, trade: Trade) -> LegRow | None:
-        """Return the leg that `trade` leaves; None where it reduces more than there is."""
+    def _legs_after(self, trade: Trade) -> tuple[LegRow, ...]:
+        """Return the leg that `trade` leaves; none where it reduces more than there is.
+
+        In one-way mode a trade can cross zero: it leaves one leg closed and another open.
+        """
         row = self._db.execute(
             "SELECT * FROM legs WHERE symbol = ? AND position_side = ? AND closed_ts IS NULL",
             (trade.symbol, trade.position_side),
         ).fetchone()
-        leg = self._new_leg(trade) if row is None else leg_after(of_row(row, LegRow), trade)
-        turned = leg.qty < 0 if trade.position_side == "LONG" else leg.qty > 0
-        return None if turned and trade.position_side != "BOTH" else leg
+        if row is None:
+            return () if self._only_reduces(trade) else (self._new_leg(trade),)
+        leg = of_row(row, LegRow)
+        if not crosses_zero(leg, trade):
+            return (leg_after(leg, trade),)
+        if self._only_reduces(trade):
+            return ()
+        closing, opening = split(trade, leg.qty.copy_abs())
+        return leg_after(leg, closing), self._new_leg(opening)
+
+    def _only_reduces(self, trade: Trade) -> bool:
+        """Tell whether `trade` can open nothing: its sides say so, or the order that it is of."""
+        if trade.position_side != "BOTH":
+            return (trade.position_side == "LONG") == (trade.side == "SELL")
+        if orders.is_of_venue(trade.client_id):
+            return True
+        row = self._db.execute(
+            "SELECT reduce_only OR close_position FROM orders WHERE client_id = ?",
+            (trade.client_id,),
+        ).fetchone()
+        return row is not None and bool(row[0])
 
     def _fill_order(self, trade: Trade) -> None:
         row = self._db.execute(

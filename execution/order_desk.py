@@ -200,10 +200,7 @@ class OrderDesk:
     def _work(self, live: Decided, state: EngineState, now: float) -> Iterator[OrderResult]:
         plans = [decision.plan for decision in live.decisions if decision.plan is not None]
         routes = self._open_routes(plans, now) if plans else state.recorded.routes
-        leaving: dict[LegKey, int] = {}
-        for route in routes.values():
-            key = (route.symbol, route.position_side)
-            leaving[key] = max(routing.urgency(route), leaving.get(key, 0))
+        leaving = routing.leaving(routes.values(), state.recorded.legs)
         for route in routes.values():
             result = self._step(route, live, state, leaving, now)
             if result is not None:
@@ -244,7 +241,11 @@ class OrderDesk:
         now: float,
     ) -> OrderResult | None:
         rules, quote = state.rules.get(route.symbol), state.quotes.get(route.symbol)
-        step = routing.step(route, live, _is_needed(route, state, leaving), rules, now)
+        leg = state.recorded.legs.get((route.symbol, route.position_side))
+        needed = routing.is_needed(route, leg, leaving)
+        step = routing.step(route, live, needed, rules, now)
+        if step == "send" and routing.must_wait(route, leg):
+            return None
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
         if step == "send" and route.action == "entry" and self._is_held_back(route, live):
@@ -365,20 +366,6 @@ class OrderDesk:
         if anchors is not None and anchors != self._kept:
             self._ledger.keep_anchors(anchors)
             self._kept = anchors
-
-
-def _is_needed(route: Route, state: EngineState, leaving: Mapping[LegKey, int]) -> bool:
-    """Tell whether what the route would reduce is still there, or its leg is still to be opened.
-
-    An exit is not needed beside a more urgent one.
-    """
-    key: LegKey = (route.symbol, route.position_side)
-    if not route.reduce_only:
-        return leaving[key] == 0
-    if route.action == "exit" and routing.urgency(route) < leaving[key]:
-        return False
-    leg = state.recorded.legs.get(key)
-    return leg is not None and route.position_id in (None, leg.position_id)
 
 
 def _with(

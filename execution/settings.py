@@ -230,6 +230,7 @@ def _read_policy(
         router=router,
         universe=universe,
         leverage=float(services.account.leverage),
+        position_mode=services.account.position_mode,
         clamp=flags["RISK_ENGINE_V6_ENABLED"],
     )
 

@@ -51,6 +51,11 @@ def is_own(client: str, mode: str) -> bool:
     return client.startswith(f"hg{mode[0]}-")
 
 
+def is_of_venue(client: str) -> bool:
+    """Tell whether the venue itself closed a leg: by liquidation, deleveraging or settlement."""
+    return client.startswith(("autoclose-", "adl_autoclose", "settlement_autoclose-"))
+
+
 def next_leg(route: Route) -> RouteLeg:
     """Return the leg of the next attempt: in order, and then the last one again."""
     return route.legs[min(route.attempts, len(route.legs) - 1)]

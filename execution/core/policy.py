@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.position_mode import PositionMode
 from execution.core.types import Tier
 
 Market = Literal["sim", "replay", "binance"]
@@ -212,7 +213,7 @@ class Router(Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(Struct, frozen=True):
     """Everything a decision reads besides the tick itself.
 
-    `clamp` is the v6 engine's flag; `leverage` is what the venue is set to.
+    `clamp` is the v6 engine's flag; `leverage` and `position_mode` are what the venue is set to.
     """
 
     account: str
@@ -222,6 +223,7 @@ class Policy(Struct, frozen=True):
     router: Router
     universe: Universe
     leverage: float
+    position_mode: PositionMode
     clamp: bool
 
 

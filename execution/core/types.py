@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from execution.core.guarded import Failed
+from execution.core.position_mode import Direction
 from execution.core.records import (
     Action,
     Anchors,
@@ -118,7 +119,7 @@ class Signal(Struct, frozen=True, gc=False):
 
     strategy: str
     symbol: str
-    position_side: PositionSide
+    position_side: Direction
     action: Literal["entry", "exit"]
     bar_open_ts: float
     strength: float

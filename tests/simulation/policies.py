@@ -60,6 +60,7 @@ def draw_policy(rng: random.Random) -> Policy:
         ),
         universe=Universe(listing=tuple(_listing(symbol) for symbol in SYMBOLS)),
         leverage=5.0,
+        position_mode="hedge",
         clamp=True,
     )
 

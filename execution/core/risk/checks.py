@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from execution.core.exits import encloses
 from execution.core.policy import Listing, Policy
+from execution.core.position_mode import direction_opened, opposes
 from execution.core.risk.exposure import Exposure, leg_key
 from execution.core.risk.trading_state import day_loss_pct
 from execution.core.seam import Quote, SymbolRules
@@ -89,9 +90,10 @@ def symbol_not_allowed(c: Context) -> Breach | None:
 def side_blocked(c: Context) -> Breach | None:
     """Refuse a side that the symbol's limits block."""
     own = c.policy.limits.symbols.get(c.intent.symbol)
-    if own is None or c.intent.position_side not in own.blocked_sides:
+    direction = direction_opened(c.intent.side)
+    if own is None or direction not in own.blocked_sides:
         return None
-    return Breach("side_blocked", "allowed", c.intent.position_side, "side")
+    return Breach("side_blocked", "allowed", direction, "side")
 
 
 def leg_owned(c: Context) -> Breach | None:
@@ -100,6 +102,15 @@ def leg_owned(c: Context) -> Breach | None:
     if owner is None or owner == c.intent.strategy:
         return None
     return Breach("leg_owned", c.intent.strategy, owner, "strategy")
+
+
+def crosses_zero(c: Context) -> Breach | None:
+    """Refuse an entry against what its leg holds, unless that is being left: its order waits then."""
+    key = leg_key(c.intent)
+    held = c.exposure.held_qty.get(key, 0.0)
+    if key in c.exposure.leaving or not opposes(c.intent.side, held):
+        return None
+    return Breach("crosses_zero", 0.0, held, "qty")
 
 
 def nav_drawdown_limit(c: Context) -> Breach | None:
@@ -250,8 +261,8 @@ def bad_number(c: Context) -> Breach | None:
 
 def exit_plan_missing(c: Context) -> Breach | None:
     """Refuse an entry that has no stop and take profit on their own sides of its price."""
-    intent = c.intent
-    if intent.exit is not None and encloses(intent.exit, intent.mark_price, intent.position_side):
+    plan, direction = c.intent.exit, direction_opened(c.intent.side)
+    if plan is not None and encloses(plan, c.intent.mark_price, direction):
         return None
     return Breach("exit_plan_missing", "stop and take profit", None, "plan")
 
@@ -280,6 +291,7 @@ ENTRY: tuple[Check, ...] = (
     symbol_not_allowed,
     side_blocked,
     leg_owned,
+    crosses_zero,
     nav_drawdown_limit,
     day_loss_limit,
     below_min_notional,
@@ -306,6 +318,7 @@ RESEND: tuple[Check, ...] = (
     nav_stale,
     reconciliation_stale,
     symbol_not_allowed,
+    crosses_zero,
     price_collar,
     unknown_order_open,
     stale_market,
