@@ -270,7 +270,9 @@ class Endpoints:
 
     def _income(self, params: Params) -> Any:
         self._exchange.look()
-        start_ms, end_ms = self._window(params)
+        now_ms = self._exchange.now_ms
+        start_ms = _whole(params, "startTime") or now_ms - WEEK_MS
+        end_ms = _whole(params, "endTime") or now_ms
         kind = params.get("incomeType")
         told = [
             row
