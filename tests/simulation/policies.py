@@ -22,12 +22,13 @@ from execution.core.policy import (
     Universe,
     ZScore,
 )
+from execution.core.position_mode import PositionMode
 from tests.simulation.prices import BAR_S
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
-def draw_policy(rng: random.Random) -> Policy:
+def draw_policy(rng: random.Random, mode: PositionMode) -> Policy:
     """Draw a policy; what differs is how orders are worked and how soon positions end."""
     exits = ExitRules(
         atr_bars=3,
@@ -60,7 +61,7 @@ def draw_policy(rng: random.Random) -> Policy:
         ),
         universe=Universe(listing=tuple(_listing(symbol) for symbol in SYMBOLS)),
         leverage=5.0,
-        position_mode="hedge",
+        position_mode=mode,
         clamp=True,
     )
 
