@@ -33,6 +33,7 @@ from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue
+from execution.venue.disarmed import DisarmedVenue
 from execution.venue.fault_plan import FaultPlan
 from execution.venue.faults import FaultyVenue
 from execution.venue.paper import PaperVenue
@@ -120,20 +121,11 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
 
     Without `operated` it hears the kill latch only, and carries out no operator's request.
     """
-    if settings.mode != "paper":
-        raise ConfigError(
-            f"DRY_RUN=0 ({settings.mode}): the exchange venue is not part of this version: "
-            "set DRY_RUN=1"
-        )
     settings = replace(settings, policy=_paced(settings))
-    faults = settings.paper_faults
-    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
     path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
     reserve = DiskReserve(path.with_name("reserve"), RESERVE_BYTES)
     ledger = Ledger(LedgerFile(path, settings.mode, settings.account, reserve=reserve))
-    store = PaperStore(settings.log_dir / "run" / "paper.sqlite")
-    paper = _paper(settings, _market(settings), store)
-    venue = paper if plan is None else FaultyVenue(paper, plan, clock)
+    venue = _venue(settings, clock)
     journals = JournalSet(settings.log_dir, clock, **journal_limits(settings))
     name = run_id(clock.now())
     asks: Asks = LatchOnly(settings.log_dir, clock)
@@ -222,15 +214,29 @@ def _engine_of(same: _Same) -> Engine:
     return build(same.settings, SystemClock(), operated=False)
 
 
-def _market(settings: Settings) -> Market:
+def _venue(settings: Settings, clock: Clock) -> Venue:
+    if settings.mode == "live":
+        return DisarmedVenue()
+    if settings.mode == "testnet":
+        from execution.venue import ccxt_assembly  # noqa: PLC0415  it loads ccxt
+
+        return ccxt_assembly.testnet(settings, clock)
+    faults = settings.paper_faults
+    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
+    store = PaperStore(settings.log_dir / "run" / "paper.sqlite")
+    paper = _paper(settings, _market(settings, clock), store)
+    return paper if plan is None else FaultyVenue(paper, plan, clock)
+
+
+def _market(settings: Settings, clock: Clock) -> Market:
     listings = settings.policy.universe.listing
     if settings.replay_dir is not None:
         replay = settings.services.replay
         return ReplayedMarket(settings.replay_dir, listings, replay.speed, replay.history_bars)
     if settings.market == "binance":
-        raise ConfigError(
-            "MARKET=binance: real prices are not part of this version: set MARKET=sim, or replay"
-        )
+        from execution.venue import ccxt_assembly  # noqa: PLC0415  it loads ccxt
+
+        return ccxt_assembly.public(settings, clock)
     sim = settings.services.sim
     return SimulatedMarket(listings, sim.seed, sim.bar_s, sim.history_bars)
 

@@ -29,6 +29,7 @@ GROUND = {
     "execution.guards",
     "execution.services",
     "execution.settings",
+    "execution.small_files",
     "execution.v6_flags",
 }
 EDGES = {

@@ -289,7 +289,7 @@ class PaperVenue:
         return Blind(0.0 if self._clock is None else self._clock.matched_ts, str(error))
 
     def health(self) -> VenueHealth:
-        return VenueHealth()
+        return self._market.health()
 
     def close(self) -> None:
         self._store.close()
