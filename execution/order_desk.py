@@ -244,13 +244,11 @@ class OrderDesk:
         leg = state.recorded.legs.get((route.symbol, route.position_side))
         needed = routing.is_needed(route, leg, leaving)
         step = routing.step(route, live, needed, rules, now)
-        if step == "send" and routing.must_wait(route, leg):
-            return None
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
         if step == "send" and route.action == "entry" and self._is_held_back(route, live):
             step = "done"  # its moment passes: an entry is sent while every gate is open, or not
-        if step == "wait":
+        if step == "wait" or (step == "send" and routing.must_wait(route, leg)):
             return None
         if step == "send":
             if rules is None or quote is None or not routing.is_priced(route, quote):
@@ -324,12 +322,13 @@ class OrderDesk:
     def _read(self, now: float, reconciled_ts: float | None, halts: dict[str, str]) -> Recorded:
         ledger = self._ledger
         legs, open_orders, routes = ledger.legs(), ledger.open_orders(), ledger.routes()
+        resting = frozenset(key for key, leg in legs.items() if _has_stop(leg, open_orders, routes))
+        planned = frozenset(key for key, leg in legs.items() if leg.exit is not None)
         return Recorded(
             day=self._days.label(now),
             legs=legs,
-            protected=frozenset(
-                key for key, leg in legs.items() if self._is_protected(leg, open_orders, routes)
-            ),
+            resting=resting,
+            protected=resting if self._venue.rests_stops else planned,
             open_orders=open_orders,
             routes=routes,
             cash=ledger.cash,
@@ -352,20 +351,19 @@ class OrderDesk:
         self._view = view = replace(read, unread=view.unread)
         return view
 
-    def _is_protected(
-        self, leg: LegRecord, open_orders: tuple[OrderRecord, ...], routes: Mapping[str, Route]
-    ) -> bool:
-        if not self._venue.rests_stops:
-            return leg.exit is not None
-        stops = (order for order in open_orders if order.close_position and order.state == "LIVE")
-        routed = (routes.get(order.decision_id) for order in stops)
-        # By position and not by leg: the stop of the position before this one is not its stop.
-        return any(route is not None and route.position_id == leg.position_id for route in routed)
-
     def _keep_anchors(self, anchors: Anchors | None) -> None:
         if anchors is not None and anchors != self._kept:
             self._ledger.keep_anchors(anchors)
             self._kept = anchors
+
+
+def _has_stop(
+    leg: LegRecord, open_orders: tuple[OrderRecord, ...], routes: Mapping[str, Route]
+) -> bool:
+    stops = (order for order in open_orders if order.close_position and order.state == "LIVE")
+    routed = (routes.get(order.decision_id) for order in stops)
+    # By position and not by leg: the stop of the position before this one is not its stop.
+    return any(route is not None and route.position_id == leg.position_id for route in routed)
 
 
 def _with(

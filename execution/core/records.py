@@ -161,14 +161,15 @@ class Route(Struct, frozen=True):
 class Recorded(Struct, frozen=True):
     """What `desk.record` found: the ledger's present view, and what is new in it.
 
-    `protected` are the legs whose stop rests at the venue, or which have a plan where the venue
-    rests none. `entries` holds the times of recent entries by symbol, `unread` the symbols that
+    `resting` are the legs whose stop rests at the venue; `protected` are these or, where the venue
+    rests none, the legs that have a plan. `entries` holds the times of recent entries by symbol, `unread` the symbols that
     differ and whose trades could not be read, `halts` why a symbol is
     halted, `day` the present day in the book's own time zone.
     """
 
     day: str
     legs: Mapping[LegKey, LegRecord] = {}
+    resting: frozenset[LegKey] = frozenset()
     protected: frozenset[LegKey] = frozenset()
     open_orders: tuple[OrderRecord, ...] = ()
     routes: Mapping[str, Route] = {}

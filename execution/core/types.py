@@ -41,7 +41,10 @@ TradingStateName = Literal["ACTIVE", "REDUCING", "HALTED"]
 
 
 class Position(Struct, frozen=True, gc=False):
-    """One open leg, marked, with its plan; `leverage` as the venue says."""
+    """One open leg, marked, with its plan; `leverage` as the venue says.
+
+    `stop_resting` is whether its stop rests at the venue, so that it holds without this process.
+    """
 
     symbol: str
     position_side: PositionSide
@@ -56,6 +59,7 @@ class Position(Struct, frozen=True, gc=False):
     strategy: str | None
     exit: ExitPlan | None
     unprotected_since_ts: float | None
+    stop_resting: bool = False
 
 
 class Book(Struct, frozen=True):
