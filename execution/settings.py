@@ -52,7 +52,8 @@ class Settings(Struct, frozen=True):
     """Everything a process is told at its start.
 
     `policy.strategies` are those of `market`; `account` names ledger, locks, ids and documents;
-    `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds.
+    `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds; `machine_dir` is
+    what all checkouts of this machine share, None on paper, which shares nothing.
     """
 
     root: Path
@@ -79,6 +80,7 @@ class Settings(Struct, frozen=True):
     nav_cutoff_ts_iso: float | None
     nav_cutoff_secago: float | None
     paper_faults: Path | None
+    machine_dir: Path | None
 
 
 def load(environ: Environ | None = None, over: Environ | None = None) -> Settings:
@@ -124,6 +126,7 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
         nav_cutoff_ts_iso=environment.read_cutoff_ts(values),
         nav_cutoff_secago=environment.read_cutoff_age(values),
         paper_faults=_paper_faults(values, trading),
+        machine_dir=None if trading.mode == "paper" else environment.read_machine_dir(values),
     )
 
 
