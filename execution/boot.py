@@ -125,7 +125,7 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
     reserve = DiskReserve(path.with_name("reserve"), RESERVE_BYTES)
     ledger = Ledger(LedgerFile(path, settings.mode, settings.account, reserve=reserve))
-    venue = _venue(settings, clock)
+    venue = _venue(settings, clock, operated=operated)
     journals = JournalSet(settings.log_dir, clock, **journal_limits(settings))
     name = run_id(clock.now())
     asks: Asks = LatchOnly(settings.log_dir, clock)
@@ -214,13 +214,13 @@ def _engine_of(same: _Same) -> Engine:
     return build(same.settings, SystemClock(), operated=False)
 
 
-def _venue(settings: Settings, clock: Clock) -> Venue:
+def _venue(settings: Settings, clock: Clock, *, operated: bool) -> Venue:
     if settings.mode == "live":
         return DisarmedVenue()
     if settings.mode == "testnet":
         from execution.venue import ccxt_assembly  # noqa: PLC0415  it loads ccxt
 
-        return ccxt_assembly.testnet(settings, clock)
+        return ccxt_assembly.testnet(settings, clock, may_set=operated)
     faults = settings.paper_faults
     plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
     store = PaperStore(settings.log_dir / "run" / "paper.sqlite")

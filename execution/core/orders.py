@@ -74,7 +74,7 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
         side=route.side,
         position_side=route.position_side,
         type=leg.type,
-        qty=sizing.snap_qty(remaining_qty(route), rules),
+        qty=sizing.snap_qty(_at_once(remaining_qty(route), leg, rules), rules),
         price=limit_price(route.side, leg, quote, rules.tick_size) if leg.type == "LIMIT" else None,
         stop_price=_stop_price(route, rules.tick_size) if closes else None,
         reduce_only=route.reduce_only,
@@ -82,6 +82,13 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
         post_only=leg.post_only,
         signed_ts=now,
     )
+
+
+def _at_once(qty: Decimal, leg: RouteLeg, rules: SymbolRules) -> Decimal:
+    """Return what one order may ask for: some markets bound a market order lower than others."""
+    if leg.type == "LIMIT" or rules.market_max_qty is None:
+        return qty
+    return min(qty, rules.market_max_qty)
 
 
 def remaining_qty(route: Route) -> Decimal:

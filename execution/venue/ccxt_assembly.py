@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from execution.clock import Clock
-from execution.environment import Secret
+from execution.environment import KEYS, Secret
 from execution.errors import ConfigError
 from execution.settings import Settings
 from execution.venue.ccxt_account import Holdings
@@ -17,12 +17,12 @@ from execution.venue.ccxt_wire import CcxtWire
 from execution.venue.public import PublicMarket
 
 
-def testnet(settings: Settings, clock: Clock) -> CcxtVenue:
-    """Return the exchange's test environment, its settings compared and set. Raises ConfigError."""
-    for name, secret in (
-        ("BINANCE_API_KEY", settings.api_key),
-        ("BINANCE_API_SECRET", settings.api_secret),
-    ):
+def testnet(settings: Settings, clock: Clock, *, may_set: bool = True) -> CcxtVenue:
+    """Return the exchange's test environment, its settings compared and, if they may be, set.
+
+    Raises ConfigError where a person must act.
+    """
+    for name, secret in zip(KEYS, (settings.api_key, settings.api_secret), strict=True):
         if not secret:
             raise ConfigError(
                 f"{name} is not set: DRY_RUN=0 with BINANCE_TESTNET=1 needs a key of the exchange's"
@@ -34,7 +34,7 @@ def testnet(settings: Settings, clock: Clock) -> CcxtVenue:
     venue = CcxtVenue(
         session,
         Prices(session, clock, symbols),
-        Setup(session, clock, account, symbols),
+        Setup(session, clock, account, symbols if may_set else ()),
         Holdings(session, clock),
         History(session, clock),
         hedge=account.position_mode == "hedge",

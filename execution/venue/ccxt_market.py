@@ -12,7 +12,13 @@ from execution.errors import VenueUnavailable
 from execution.venue import ccxt_snapshot
 from execution.venue.ccxt_errors import Refusal
 from execution.venue.ccxt_limits import Pace
-from execution.venue.ccxt_replies import BookTicker, ExchangeInfo, Kline, PremiumIndex
+from execution.venue.ccxt_replies import (
+    BookTicker,
+    ExchangeInfo,
+    Kline,
+    PremiumIndex,
+    SymbolInfo,
+)
 from execution.venue.ccxt_session import Endpoint, Session
 from execution.venue.ccxt_wire import Params
 
@@ -24,8 +30,6 @@ MOST_KLINES: Final = 1_500
 SETTLED_S: Final = 0.5
 AGAIN_S: Final = 2.0
 RULES_EVERY_S: Final = 300.0
-# Rules that the exchange has just refused an order for are read again, though not in a loop.
-RULES_AGAIN_S: Final = 10.0
 
 EXCHANGE_INFO: Final = Endpoint("fapiPublicGetExchangeInfo", 1)
 BOOK_TICKER: Final = Endpoint("fapiPublicGetTickerBookTicker", 5)
@@ -46,7 +50,10 @@ def klines_weight(limit: int) -> int:
 
 
 class Prices:
-    """What the market of `symbols` shows; every read may raise VenueUnavailable."""
+    """What the market of `symbols`, and of what is held beside them, shows.
+
+    Every read may raise VenueUnavailable.
+    """
 
     def __init__(self, session: Session, clock: Clock, symbols: Iterable[str]) -> None:
         self.symbols = tuple(symbols)
@@ -58,7 +65,10 @@ class Prices:
         self._rules_pace = Pace(session.limits, clock, RULES_SHARE)
         self._book_pace = Pace(session.limits, clock, BOOK_SHARE)
         self._mark_pace = Pace(session.limits, clock, MARK_SHARE)
+        self._infos: Mapping[str, SymbolInfo] = {}
         self._marks: Mapping[str, PremiumIndex] = {}
+        self._books: Mapping[str, BookTicker] = {}
+        self._shown = self.symbols
         self._next_ts: dict[str, int] = {}
         self._again_s: dict[str, float] = {}
         self._vain_since_s: dict[str, float] = {}
@@ -79,11 +89,14 @@ class Prices:
             minute = (limit.rate_limit_type, limit.interval, limit.interval_num)
             if minute == ("REQUEST_WEIGHT", "MINUTE", 1) and limit.limit > 0:
                 self._session.limits.limit_1m = limit.limit
-        told = {each.symbol: each for each in info.symbols}
+        self._infos = {each.symbol: each for each in info.symbols}
+        self._show_rules()
+
+    def _show_rules(self) -> None:
         found: dict[str, SymbolRules] = {}
-        for symbol in self.symbols:
-            before = self.rules.get(symbol)
-            new = ccxt_snapshot.rules(told[symbol]) if symbol in told else None
+        for symbol in self._shown:
+            info, before = self._infos.get(symbol), self.rules.get(symbol)
+            new = None if info is None else ccxt_snapshot.rules(info)
             if new is None and before is not None:
                 new = ccxt_snapshot.closed(before)  # what is held must still find its grid
             if new is not None:
@@ -92,6 +105,13 @@ class Prices:
                 log.info("rules symbol=%s now=%s", symbol, new)
         self.rules = found
 
+    def show(self, held: Iterable[str]) -> None:
+        """Have rules and quotes of these symbols too, whoever holds them."""
+        shown = tuple(dict.fromkeys((*self.symbols, *held)))
+        if shown != self._shown:
+            self._shown = shown
+            self._show_rules()
+
     # ------------------------------------------------------------ touch and mark
 
     def read_quotes(self) -> None:
@@ -99,19 +119,20 @@ class Prices:
         if self._mark_pace.is_due():
             marks = self._session.read(PREMIUM_INDEX, tuple[PremiumIndex, ...])
             self._mark_pace.done(PREMIUM_INDEX.weight)
-            self._marks = {each.symbol: each for each in marks if each.symbol in self.symbols}
+            self._marks = {each.symbol: each for each in marks}
             self.funding_due_ts = {
                 symbol: each.next_funding_time / 1000 for symbol, each in self._marks.items()
             }
         if self._book_pace.is_due():
             books = self._session.read(BOOK_TICKER, tuple[BookTicker, ...])
             self._book_pace.done(BOOK_TICKER.weight)
-            offset_s = (self._session.offset_ms or 0.0) / 1000
-            self.quotes = {
-                book.symbol: ccxt_snapshot.quote(book, self._marks[book.symbol], offset_s)
-                for book in books
-                if book.symbol in self._marks
-            }
+            self._books = {each.symbol: each for each in books}
+        offset_s = (self._session.offset_ms or 0.0) / 1000
+        self.quotes = {
+            symbol: ccxt_snapshot.quote(self._books[symbol], self._marks[symbol], offset_s)
+            for symbol in self._shown
+            if symbol in self._books and symbol in self._marks
+        }
 
     # ------------------------------------------------------------ bars
 

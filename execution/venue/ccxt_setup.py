@@ -27,7 +27,7 @@ SHARE: Final = 0.01
 
 
 class Setup:
-    """The account's modes, and the leverage and margin of `symbols`."""
+    """The account's modes, which are compared, and leverage and margin, which are set for `symbols`."""
 
     def __init__(
         self, session: Session, clock: Clock, wanted: AccountSettings, symbols: Iterable[str]

@@ -71,6 +71,7 @@ class CcxtVenue:
             self._prices.read_rules()
             self._setup.check()
             account = self._holdings.read(self._setup.leverage)
+            self._prices.show(position.symbol for position in account.positions)
             self._prices.read_quotes()
         except (VenueUnavailable, ConfigError) as error:
             return Blind(now, str(error))

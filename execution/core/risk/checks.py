@@ -160,12 +160,20 @@ def max_order_qty(c: Context) -> Breach | None:
 
 def price_collar(c: Context) -> Breach | None:
     """Refuse when the price it was decided at, or the touch it would be sent at, is off the mark."""
-    limit = c.policy.limits.book.price_collar_bps
+    limit = min(c.policy.limits.book.price_collar_bps, _band_bps(c.rules))
     if c.quote is None or not c.quote.sound or not 0 < c.intent.mark_price < math.inf:
         return Breach("price_collar", limit, None, "bps")
     prices = (c.intent.mark_price, c.quote.bid, c.quote.ask)
     away = max(1e4 * abs(price / c.quote.mark - 1) for price in prices)
     return None if away <= limit else Breach("price_collar", limit, _finite(away), "bps")
+
+
+def _band_bps(rules: SymbolRules | None) -> float:
+    """Return how far from the mark the exchange itself takes a price."""
+    bounds = () if rules is None else (rules.price_down_mult, rules.price_up_mult)
+    return min(
+        (abs(1e4 * float(each - 1)) for each in bounds if each is not None), default=math.inf
+    )
 
 
 def leverage_cap(c: Context) -> Breach | None:
