@@ -220,7 +220,7 @@ def _venue(settings: Settings, clock: Clock, *, operated: bool) -> Venue:
     if settings.mode == "testnet":
         from execution.venue import ccxt_assembly  # noqa: PLC0415  it loads ccxt
 
-        return ccxt_assembly.testnet(settings, clock, may_set=operated)
+        return ccxt_assembly.exchange(settings, clock, may_set=operated)
     faults = settings.paper_faults
     plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
     store = PaperStore(settings.log_dir / "run" / "paper.sqlite")

@@ -17,7 +17,7 @@ from execution.venue.ccxt_wire import CcxtWire
 from execution.venue.public import PublicMarket
 
 
-def testnet(settings: Settings, clock: Clock, *, may_set: bool = True) -> CcxtVenue:
+def exchange(settings: Settings, clock: Clock, *, may_set: bool = True) -> CcxtVenue:
     """Return the exchange's test environment, its settings compared and, if they may be, set.
 
     Raises ConfigError where a person must act.
