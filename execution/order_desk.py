@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -78,12 +79,19 @@ class Settled(Protocol):
     def unread(self) -> frozenset[str]:
         """List the symbols that differ and whose trades could not be read."""
 
+    @property
+    def unaccounted(self) -> frozenset[LegKey]:
+        """List the held legs that the ledger cannot account for."""
+
 
 class Reconciles(Protocol):
     """Whatever brings the ledger in line with the venue."""
 
-    def settle(self, account: Account, now: float) -> Settled:
+    def settle(self, account: Account) -> Settled:
         """Record what `account` shows to differ."""
+
+    def acknowledge(self, legs: Mapping[LegKey, Decimal]) -> None:
+        """Take what is held as it is."""
 
 
 class Asked(Protocol):
@@ -136,6 +144,7 @@ class OrderDesk:
         self._view: Recorded | None = None
         self._kept: Anchors | None = None
         self._inherited: frozenset[str] = frozenset()
+        self._held: Mapping[LegKey, Decimal] = {}
 
     def record(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
         """Take what the venue shows into the ledger, and return the ledger's view.
@@ -158,6 +167,7 @@ class OrderDesk:
             kill=asked.kill,
             flatten=tuple(wish for wish in wishes if wish is not None),
             low_disk=self._ledger.is_low_on_disk(),
+            disarmed=self._mode == "live",  # nothing can arm it yet
         )
 
     def _settle(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
@@ -170,7 +180,7 @@ class OrderDesk:
             if not view.halts:
                 self._view = view = replace(view, reconciled_ts=now, entries=self._entries(now))
                 return view
-        settled = self._reconciler.settle(seen.account, now)
+        settled = self._reconciler.settle(seen.account)
         if settled.complete or view is None:
             reconciled_ts, halts = (now if settled.complete else None), settled.halts
         else:
@@ -179,7 +189,8 @@ class OrderDesk:
             self._inherited = frozenset(self._ledger.routes())
         self._account = seen.account if settled.complete else None
         view = self._read(now, reconciled_ts, halts)
-        self._view = view = replace(view, unread=settled.unread)
+        self._held = {(p.symbol, p.position_side): p.qty for p in seen.account.positions}
+        self._view = view = replace(view, unread=settled.unread, unaccounted=settled.unaccounted)
         return replace(view, trades=settled.trades, closed=settled.closed, changes=settled.changes)
 
     def act(
@@ -290,7 +301,7 @@ class OrderDesk:
     def _hear(self, command: Command, found: Recorded) -> FlattenRequest | None:
         """Carry out what can be done here; return a wish that the next decision is to fulfil."""
         if isinstance(command, Acknowledge):
-            self._acknowledge(command)
+            self._acknowledge(command, found)
             return None
         open_legs = [key for key in found.legs if command.symbol in (None, key[0])]
         if found.reconciled_ts is None:
@@ -301,8 +312,12 @@ class OrderDesk:
         self._asks.answer(command, "done", "nothing is open")
         return None
 
-    def _acknowledge(self, command: Acknowledge) -> None:
-        """Give up orders that nothing can prove any more, on a person's word."""
+    def _acknowledge(self, command: Acknowledge, found: Recorded) -> None:
+        """On a person's word, give up orders that nothing can prove any more.
+
+        Where no order is named, also take the positions as they are that the ledger does not know.
+        """
+        taken = () if command.client_id is not None else sorted(found.unaccounted)
         doubtful = [
             order
             for order in self._ledger.open_orders()
@@ -312,10 +327,16 @@ class OrderDesk:
         try:
             for order in doubtful:
                 self._ledger.move_order(order, "ABANDONED", f"acknowledged by {command.user}")
+            if taken:
+                self._reconciler.acknowledge(self._held)
         except LedgerFull as error:
             self._asks.answer(command, "refused", str(error))
             return
-        self._asks.answer(command, "done", f"{len(doubtful)} unknown orders given up")
+        said = f"{len(doubtful)} unknown orders given up"
+        if taken:
+            legs = ", ".join(" ".join(key) for key in taken)
+            said += f"; taken as they are: {legs}: where no plan is shown only you close them"
+        self._asks.answer(command, "done", said)
 
     # ------------------------------------------------------------ the view
 
@@ -348,7 +369,7 @@ class OrderDesk:
         if view is None:
             return Recorded(day="")
         read = self._read(now, view.reconciled_ts, dict(view.halts))
-        self._view = view = replace(read, unread=view.unread)
+        self._view = view = replace(read, unread=view.unread, unaccounted=view.unaccounted)
         return view
 
     def _keep_anchors(self, anchors: Anchors | None) -> None:
@@ -373,12 +394,13 @@ def _with(
     kill: KillLatch | None,
     flatten: tuple[FlattenRequest, ...],
     low_disk: bool,
+    disarmed: bool,
 ) -> Recorded:
     """Return what was found with what is around it; the same value where nothing differs."""
-    around = (day, kill, flatten, low_disk)
-    if (found.day, found.kill, found.flatten, found.low_disk) == around:
+    around = (day, kill, flatten, low_disk, disarmed)
+    if (found.day, found.kill, found.flatten, found.low_disk, found.disarmed) == around:
         return found
-    return replace(found, day=day, kill=kill, flatten=flatten, low_disk=low_disk)
+    return replace(found, day=day, kill=kill, flatten=flatten, low_disk=low_disk, disarmed=disarmed)
 
 
 def _in_doubt(view: Recorded) -> bool:

@@ -162,9 +162,10 @@ class Recorded(Struct, frozen=True):
     """What `desk.record` found: the ledger's present view, and what is new in it.
 
     `resting` are the legs whose stop rests at the venue; `protected` are these or, where the venue
-    rests none, the legs that have a plan. `entries` holds the times of recent entries by symbol, `unread` the symbols that
-    differ and whose trades could not be read, `halts` why a symbol is
-    halted, `day` the present day in the book's own time zone.
+    rests none, the legs that have a plan. `entries` holds the times of recent entries by symbol,
+    `unread` the symbols that differ and whose trades could not be read, `unaccounted` the held legs
+    of a missing or older ledger that nobody has acknowledged, `halts` why a symbol is halted, `day` the present day in the book's own time zone, `disarmed` whether real money would be
+    traded without leave.
     """
 
     day: str
@@ -179,9 +180,11 @@ class Recorded(Struct, frozen=True):
     entries: Mapping[str, tuple[float, ...]] = {}
     halts: Mapping[str, str] = {}
     unread: frozenset[str] = frozenset()
+    unaccounted: frozenset[LegKey] = frozenset()
     kill: KillLatch | None = None
     flatten: tuple[FlattenRequest, ...] = ()
     low_disk: bool = False
+    disarmed: bool = False
     trades: tuple[Trade, ...] = ()
     closed: tuple[ClosedTrade, ...] = ()
     changes: tuple[OrderChange, ...] = ()
