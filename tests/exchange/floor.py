@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from execution.core.policy import Listing
-from execution.core.seam import Bar, Quote
+from execution.core.seam import Bar, Quote, VenueHealth
 from execution.venue.base import MarketView
 from execution.venue.listings import TickGrid, half_spreads_of, rules_of
 from execution.venue.simulated import SimulatedMarket
@@ -73,6 +73,9 @@ class Floor:
             half_spread_bps=half_spreads_of(self.listings.values()),
             funding=due,
         )
+
+    def health(self) -> VenueHealth:
+        return VenueHealth()
 
     def _met(self, symbol: str, steps: tuple[Bar, ...], now: float) -> tuple[Bar, ...]:
         """Return what orders meet: the steps since the last look, jumps, and this look."""

@@ -11,7 +11,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
+from execution import settings
 from execution.clock import ManualClock
+from execution.core.policy import SimPath
 from execution.core.position_mode import PositionMode
 from execution.core.seam import (
     Accepted,
@@ -22,11 +26,15 @@ from execution.core.seam import (
     Rejected,
     VenueOrder,
 )
+from execution.venue import ccxt_assembly
 from execution.venue.base import Venue
 from execution.venue.paper import PaperVenue
 from execution.venue.paper_store import PaperStore
+from tests.exchange.running import Running, in_thread
+from tests.exchange.setup import KEY, SECRET, Setup
 from tests.execution.venue.scripted import BAR_S, LISTING, ORIGIN, SYMBOL, ScriptedMarket, terms
 from tests.support import builders
+from tests.support.executors import write_ops
 
 PRICE = 100.0
 VOLUME = 1_000_000.0
@@ -90,6 +98,50 @@ def _seen(place: Place) -> MarketSnapshot:
 @contextmanager
 def paper(mode: PositionMode, _folder: Path) -> Iterator[Place]:
     yield PaperPlace(mode)
+
+
+class ExchangePlace:
+    """The exchange venue, put together as the executor does it, at the exchange on this machine."""
+
+    def __init__(self, mode: PositionMode, folder: Path, clock: ManualClock, exchange: Running):
+        self.mode = mode
+        self.clock = clock
+        self.exchange = exchange
+        ops = write_ops(folder, position_mode=f'"{mode}"')
+        loaded = settings.load(
+            {
+                "DRY_RUN": "0",
+                "BINANCE_BASE_URL": exchange.url,
+                "BINANCE_API_KEY": KEY,
+                "BINANCE_API_SECRET": SECRET,
+                "HEDGE_LOG_DIR": str(folder / "logs"),
+                "HEDGE_OPS_DIR": str(ops),
+            }
+        )
+        settings.prepare_log_dir(loaded)
+        self.venue: Venue = ccxt_assembly.exchange(loaded, clock)
+        self.wait(0)
+
+    def wait(self, seconds: float) -> MarketSnapshot:
+        self.clock.advance(seconds)
+        return _seen(self)
+
+    def move(self, factor: float) -> None:
+        self.exchange.ask("move", symbol=SYMBOL, factor=factor)
+
+    def fund(self, rate: float) -> None:
+        self.exchange.ask("fund", symbol=SYMBOL, rate=rate)
+
+
+@contextmanager
+def ccxt(mode: PositionMode, folder: Path) -> Iterator[Place]:
+    clock = ManualClock(ORIGIN)
+    path = SimPath(price_usd=PRICE, vol_bps=0.1, beta=0.0, volume_usd=VOLUME)
+    setup = Setup(listings=(replace(LISTING, sim=path),), position_mode=mode, leverage=4)
+    with in_thread(setup, clock) as exchange:
+        place = ExchangePlace(mode, folder, clock, exchange)
+        yield place
+        place.venue.close()
 
 
 class Trader:

@@ -10,7 +10,7 @@ from typing import Any
 
 from execution.core.policy import Listing
 from execution.core.position_mode import PositionMode
-from execution.core.seam import Bar, Blind, MarketSnapshot, NewOrder, Quote, Trade
+from execution.core.seam import Bar, Blind, MarketSnapshot, NewOrder, Quote, Trade, VenueHealth
 from execution.errors import VenueUnavailable
 from execution.venue.base import MarketView
 from execution.venue.listings import TickGrid, half_spreads_of, rules_of
@@ -129,6 +129,9 @@ class ScriptedMarket:
             half_spread_bps=half_spreads_of(self.listings),
             funding={symbol: dues for symbol, dues in due.items() if dues},
         )
+
+    def health(self) -> VenueHealth:
+        return VenueHealth()
 
 
 class BrokenDisk(PaperStore):
