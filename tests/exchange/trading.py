@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 
 from execution import settings
+from execution.core.seam import Blind, NewOrder
+from execution.core.types import TickReport
+from execution.executor_live import run_tick
+from execution.venue.base import Venue
 from tests.exchange.running import Running, in_thread
 from tests.exchange.setup import KEY, SECRET, Setup
 from tests.support.accounts import Accounts
@@ -63,6 +67,24 @@ def setup_for(ops: Path, **fields: Any) -> Setup:
     return Setup(**{"listings": universe.listing, "start_usd": Decimal(100_000), **fields})
 
 
+class Killed(BaseException):
+    """The process ends here and now."""
+
+
+class Dying:
+    """A venue whose process dies when the exchange has answered an order."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def submit(self, order: NewOrder) -> object:
+        answer = self._venue.submit(order)
+        raise Killed(answer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._venue, name)
+
+
 class Trading(Rehearsed):
     """An executor that trades at the exchange, and both books."""
 
@@ -80,6 +102,20 @@ class Trading(Rehearsed):
     def accounts(self) -> Accounts:
         return Accounts(self.log_dir, self.store, "testnet", self.exchange.books)
 
+    def look(self, seconds: float) -> TickReport:
+        """Let time pass and tick once, without publishing; a tick that raises is a failure."""
+        self.clock.advance(seconds)
+        before = len(self.heard.sent)
+        report = run_tick(self.engine, self.engine.state)
+        self.engine.report, self.engine.state = report, report.state
+        if isinstance(report.seen, Blind):
+            assert len(self.heard.sent) == before, "an order was sent while blind"
+        return report
+
+    def die_at_the_next_order(self) -> None:
+        """Let the process end as soon as the exchange has answered an order."""
+        self.heard._venue = Dying(self.heard._venue)
+
     def is_settled(self) -> bool:
         """Tell whether no order is in doubt, and the books agree."""
         orders = self.accounts.orders()
@@ -94,9 +130,10 @@ class Trading(Rehearsed):
         """Let everything be answered until the books agree, and check them."""
         self.exchange.suffer()
         for _ in range(CALM_TICKS):
-            self.tick(CALM_TICK_S)
+            self.look(CALM_TICK_S)
             if self.is_settled():
                 break
+        assert self.tick(0.5) == ()
         self.accounts.check_at_rest()
         doubled = {name: n for name, n in self.exchange.posts().items() if n > 1}
         assert doubled == {}, "one attempt, sent more than once"
