@@ -89,7 +89,7 @@ class Engine:
         self.desk = OrderDesk(
             ledger,
             venue,
-            Reconciler(ledger, venue),
+            Reconciler(ledger, venue, clock, settings.mode),
             Days(policy.limits.book.day_time_zone),
             settings.mode,
             timers.reconcile_s,

@@ -25,6 +25,7 @@ from execution.core.records import (
 )
 from execution.core.seam import ZERO, CashRow, LegKey, NewOrder, OrderState, Trade
 from execution.core.types import RoutePlan
+from execution.ledger_doubt import LedgerDoubt
 from execution.ledger_file import LedgerFile
 from execution.ledger_rows import (
     IntentRow,
@@ -54,6 +55,7 @@ class Ledger:
         self._db = file.db
         self._views: dict[str, tuple[int, Any]] = {}
         self._cash = self._sum_cash()
+        self.doubt = LedgerDoubt(file)
         self.transaction = file.transaction
         self.is_low_on_disk = file.is_low_on_disk
         self.close = file.close

@@ -18,7 +18,6 @@ from execution.clock import Ages, Clock, Days
 from execution.core import orders, routing
 from execution.core.records import (
     Anchors,
-    ClosedTrade,
     FlattenRequest,
     KillLatch,
     LegRecord,
@@ -26,6 +25,7 @@ from execution.core.records import (
     OrderRecord,
     Recorded,
     Route,
+    Settled,
 )
 from execution.core.seam import (
     Accepted,
@@ -35,7 +35,6 @@ from execution.core.seam import (
     MarketSnapshot,
     NewOrder,
     Rejected,
-    Trade,
 )
 from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
 from execution.errors import LedgerFull
@@ -50,38 +49,6 @@ ALREADY_SENT = "-4116"
 # An order this much later than the look it stands on waits for the next look: a tick was stopped in
 # the middle, or slow answers came before it. The exchange would refuse it: its receive window.
 SEND_WITHIN_S = 5.0
-
-
-class Settled(Protocol):
-    """What a reconciliation found."""
-
-    @property
-    def complete(self) -> bool:
-        """Tell whether every question was answered."""
-
-    @property
-    def trades(self) -> tuple[Trade, ...]:
-        """List the new executions."""
-
-    @property
-    def closed(self) -> tuple[ClosedTrade, ...]:
-        """List the legs that became flat."""
-
-    @property
-    def changes(self) -> tuple[OrderChange, ...]:
-        """List the orders that moved."""
-
-    @property
-    def halts(self) -> dict[str, str]:
-        """Return why symbols are halted."""
-
-    @property
-    def unread(self) -> frozenset[str]:
-        """List the symbols that differ and whose trades could not be read."""
-
-    @property
-    def unaccounted(self) -> frozenset[LegKey]:
-        """List the held legs that the ledger cannot account for."""
 
 
 class Reconciles(Protocol):

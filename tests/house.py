@@ -90,6 +90,7 @@ ROOMS: dict[str, set[str]] = {
 # A file that belongs to another's room.
 ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
+    "execution.ledger_doubt": "execution.ledger",
     "execution.ledger_file": "execution.ledger",
     "execution.ledger_rows": "execution.ledger",
     "execution.log_lines": "execution.service_loop",

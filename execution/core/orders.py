@@ -43,12 +43,17 @@ def decision_id(account: str, strategy: str, symbol: str, occasion: str, action:
 
 def client_id(mode: str, decision: str, attempt: int) -> str:
     """Name one attempt at one decision: at most 36 characters, and the same after a restart."""
-    return f"hg{mode[0]}-{decision}-{attempt}"
+    return f"{own_prefix(mode)}{decision}-{attempt}"
+
+
+def own_prefix(mode: str) -> str:
+    """Return how every order id begins that this suite makes in this mode."""
+    return f"hg{mode[0]}-"
 
 
 def is_own(client: str, mode: str) -> bool:
     """Tell whether an order id of the venue's was made by this suite in this mode."""
-    return client.startswith(f"hg{mode[0]}-")
+    return client.startswith(own_prefix(mode))
 
 
 def is_of_venue(client: str) -> bool:

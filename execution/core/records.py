@@ -158,6 +158,22 @@ class Route(Struct, frozen=True):
     order: OrderRecord | None
 
 
+class Settled(Struct, frozen=True):
+    """What one reconciliation found; `complete` unless the venue left a question open.
+
+    `unread` are the symbols that differ and whose trades could not be read; `unaccounted` the held
+    legs that this ledger cannot account for, until a person has acknowledged them.
+    """
+
+    complete: bool
+    trades: tuple[Trade, ...] = ()
+    closed: tuple[ClosedTrade, ...] = ()
+    changes: tuple[OrderChange, ...] = ()
+    halts: dict[str, str] = {}
+    unread: frozenset[str] = frozenset()
+    unaccounted: frozenset[LegKey] = frozenset()
+
+
 class Recorded(Struct, frozen=True):
     """What `desk.record` found: the ledger's present view, and what is new in it.
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from execution.clock import ManualClock
 from execution.core.position_mode import PositionMode
 from execution.errors import LedgerFull, LockHeld
 from tests.simulation import rest
@@ -22,10 +21,12 @@ from tests.simulation.node import Node, Operator, Parts
 from tests.simulation.policies import SYMBOLS, draw_policy
 from tests.simulation.watch import Violation, Watch
 from tests.simulation.weather import Weather
+from tests.support.engines import SteppedClock
 
 START = 1_700_006_400.0
 STORM_S = 200.0
 HOUR_S = 3600.0
+STEP_S = 15.0  # small enough to be taken for time that passed
 CALM_TICKS = 80
 CALM_TICK_S = 3.0
 
@@ -68,7 +69,7 @@ class World:
         self.watch = Watch(self)
         self.exchange = Exchange(seed, SYMBOLS, START, self.watch, mode)
         self.counts[mode] += 1
-        self.clock = ManualClock(START + self.rng.uniform(-0.5, 0.5))
+        self.clock = SteppedClock(START + self.rng.uniform(-0.5, 0.5))
         self.weather = Weather(seed, START + 15, START + STORM_S)
         self.exchange.is_slow_to_show = True
         self.exchange.order_lag_s = self.weather.order_lag_s
@@ -172,9 +173,9 @@ class World:
             self.exchange.liquidate(key)
         if self.elapsed_s >= self._clock_steps_at_s:
             self._clock_steps_at_s = math.inf
-            step_s = rng.choice((-HOUR_S, HOUR_S))
+            step_s = rng.choice((-HOUR_S, HOUR_S, -STEP_S, STEP_S))
             self.tell(f"the wall clock steps by {step_s} s")
-            self.clock.set(self.clock.now() + step_s)
+            self.clock.step(step_s)
         if rng.random() < 0.005:
             self.operator.wish(self.clock.now())
 

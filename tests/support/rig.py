@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from execution.clock import Days, ManualClock
+from execution.clock import Days
 from execution.core import book
 from execution.core.records import Recorded
 from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.operator_requests import NoRequests
-from execution.order_desk import OrderDesk
+from execution.order_desk import Asks, OrderDesk
 from execution.reconciler import Reconciler
 from tests.support import builders
+from tests.support.engines import SteppedClock
 from tests.support.venue import FakeVenue
 
 
@@ -27,21 +28,25 @@ class Rig:
         now: float = builders.NOW,
         *,
         durable: bool = True,
+        mode: str = "paper",
+        asks: Asks | None = None,
     ) -> None:
         self.path = path
+        self.mode = mode
+        self.asks: Asks = NoRequests() if asks is None else asks
         self.durable = durable
         self.venue = FakeVenue() if venue is None else venue
-        self.clock = ManualClock(now)
-        self.ledger = Ledger(LedgerFile(path, "paper", "main", durable=durable))
+        self.clock = SteppedClock(now)
+        self.ledger = Ledger(LedgerFile(path, mode, "main", durable=durable))
         self.desk = OrderDesk(
             self.ledger,
             self.venue,
-            Reconciler(self.ledger, self.venue),
+            Reconciler(self.ledger, self.venue, self.clock, mode),
             Days("UTC"),
-            "paper",
+            mode,
             reconcile_s=30.0,
             entries_window_s=3600.0,
-            asks=NoRequests(),
+            asks=self.asks,
             clock=self.clock,
         )
         self.state = EngineState()
@@ -62,7 +67,14 @@ class Rig:
     def restart(self, after_s: float = 0.0) -> Rig:
         """Start again on the same ledger and venue, as after a kill."""
         self.ledger.close()
-        return Rig(self.path, self.venue, self.clock.now() + after_s, durable=self.durable)
+        return Rig(
+            self.path,
+            self.venue,
+            self.clock.now() + after_s,
+            durable=self.durable,
+            mode=self.mode,
+            asks=self.asks,
+        )
 
     @property
     def orders(self) -> dict[str, str]:

@@ -18,7 +18,6 @@ from execution.core.payloads.alerts import AlertMemory
 from execution.core.records import (
     ClosedTrade,
     ExitPlan,
-    KillLatch,
     OrderChange,
     OrderRecord,
     Recorded,
@@ -39,7 +38,6 @@ from execution.core.types import (
 )
 from execution.state_schema import journals as shapes
 from scripts.benchmarks import sample
-from tests.support import builders
 
 NOW = sample.NOW
 RUN = sample.run_info()
@@ -460,43 +458,6 @@ def test_an_unprotected_leg_is_said_with_its_seconds_after_the_grace():
         "critical",
     )
     assert alert.text == f"no stop in force for {grace_s + 40:.0f} s"
-
-
-@pytest.mark.parametrize(
-    ("kill_on", "resting", "spoken"), [(True, False, 1), (True, True, 0), (False, False, 0)]
-)
-def test_a_kill_names_the_legs_whose_stop_rests_nowhere(kill_on, resting, spoken):
-    report = sample.tick(1)
-    leg = replace(report.state.book.positions[0], unprotected_since_ts=None, stop_resting=resting)
-    book = replace(report.state.book, positions=(leg,))
-    recorded = replace(report.state.recorded, kill=KillLatch(on=kill_on, reason="r"))
-    report = replace(report, state=replace(report.state, book=book, recorded=recorded))
-    found, _ = alerts.alerts(report, RUN, AlertMemory())
-    assert [(a.kind, a.subject, a.severity) for a in found] == (
-        [("unprotected", "S000USDT LONG", "critical")] * spoken
-    )
-
-
-@pytest.mark.parametrize(
-    ("client_id", "kind"),
-    [
-        ("autoclose-1700000000000", "closed_by_venue"),
-        ("adl_autoclose", "closed_by_venue"),
-        ("settlement_autoclose-1", "closed_by_venue"),
-        ("web_abc", "foreign_fill"),
-        ("hgt-of-another-mode-1", "foreign_fill"),
-        ("hgp-d1-1", None),
-    ],
-)
-def test_a_fill_of_somebody_else_is_said(client_id, kind):
-    report = sample.tick(0)
-    trade = builders.trade("7", "2", client_id=client_id, side="SELL", realized_usd=Decimal(-9))
-    recorded = replace(report.state.recorded, trades=(trade,))
-    report = replace(report, state=replace(report.state, recorded=recorded))
-    found, _ = alerts.alerts(report, RUN, AlertMemory())
-    assert [(a.kind, a.text) for a in found] == (
-        [] if kind is None else [(kind, "SELL 2 at 100, realized -9 USD")]
-    )
 
 
 def test_a_failed_write_is_said_with_the_file():
