@@ -228,7 +228,8 @@ def cash(row: Income) -> CashRow | None:
 
 def plain(number: Decimal) -> str:
     """Write a number as the exchange reads it: plain digits, no exponent, no tail of zeros."""
-    return format(number.normalize(), "f")
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def order_params(order: NewOrder, *, hedge: bool) -> Params:

@@ -80,3 +80,92 @@ class Line:
         """Let time pass, and begin a round."""
         self.clock.advance(seconds)
         self.session.begin()
+
+
+# ---------------------------------------------------------------- replies as the exchange shapes them
+
+
+def account(
+    *positions: dict[str, object], wallet: str = "10000", margin: str = "0", **assets: str
+) -> dict[str, object]:
+    """Return GET v3/account; the keywords are further balances."""
+    balances = {"USDT": wallet, **assets}
+    return {
+        "totalOpenOrderInitialMargin": margin,
+        "assets": [
+            {"asset": name, "walletBalance": amount, "unrealizedProfit": "0"}
+            for name, amount in balances.items()
+        ],
+        "positions": list(positions),
+    }
+
+
+def position(
+    amount: str, symbol: str = "BTCUSDT", side: str = "LONG", at_ms: int = 1
+) -> dict[str, object]:
+    """Return one position, as both GET v3/account and GET v3/positionRisk may tell it."""
+    return {
+        "symbol": symbol,
+        "positionSide": side,
+        "positionAmt": amount,
+        "entryPrice": "50000.5",
+        "updateTime": at_ms,
+    }
+
+
+def order(order_id: int = 7, client_id: str = "hgt-a-1", **fields: object) -> dict[str, object]:
+    """Return one order."""
+    known: dict[str, object] = {
+        "orderId": order_id,
+        "clientOrderId": client_id,
+        "symbol": "BTCUSDT",
+        "status": "NEW",
+        "side": "BUY",
+        "positionSide": "LONG",
+        "type": "LIMIT",
+        "origQty": "0.010",
+        "executedQty": "0.000",
+        "price": "50000.00",
+        "stopPrice": "0",
+        "reduceOnly": False,
+        "closePosition": False,
+        "time": 1_800_014_399_000,
+        "updateTime": 1_800_014_399_000,
+    }
+    return {**known, **fields}
+
+
+def trade(
+    trade_id: int, order_id: int = 7, at_s: float = -1.0, **fields: object
+) -> dict[str, object]:
+    """Return one row of GET userTrades, `at_s` from NOW."""
+    known: dict[str, object] = {
+        "id": trade_id,
+        "orderId": order_id,
+        "symbol": "BTCUSDT",
+        "side": "BUY",
+        "positionSide": "LONG",
+        "qty": "0.010",
+        "price": "50000.0",
+        "commission": "0.2",
+        "commissionAsset": "USDT",
+        "realizedPnl": "0",
+        "maker": False,
+        "time": round((NOW + at_s) * 1000),
+    }
+    return {**known, **fields}
+
+
+def income(
+    tran_id: int, kind: str, amount: str, at_s: float = -1.0, **fields: object
+) -> dict[str, object]:
+    """Return one row of GET income, `at_s` from NOW."""
+    known: dict[str, object] = {
+        "symbol": "BTCUSDT",
+        "incomeType": kind,
+        "income": amount,
+        "asset": "USDT",
+        "time": round((NOW + at_s) * 1000),
+        "tranId": tran_id,
+    }
+    return {**known, **fields}
