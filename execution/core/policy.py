@@ -179,6 +179,7 @@ class Listing(Struct, frozen=True, forbid_unknown_fields=True):
     min_notional_usd: DecimalNumber
     half_spread_bps: Bps
     sim: SimPath | None = None
+    trading: bool = True
 
     def __post_init__(self) -> None:
         for key in ("tick_size", "step_size", "min_qty", "max_qty", "min_notional_usd"):

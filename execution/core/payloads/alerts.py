@@ -76,6 +76,10 @@ def _standing(report: TickReport, run: RunInfo) -> Iterator[Alert]:
     kill = report.state.recorded.kill
     for position in report.state.book.positions:
         subject = f"{position.symbol} {position.position_side}"
+        rules = report.state.rules.get(position.symbol)
+        if rules is None or not rules.trading:
+            text = "the venue does not trade it now: an exit goes out where the venue takes it"
+            yield _alert(report, run, "critical", "not_trading", subject, text)
         since_ts = position.unprotected_since_ts
         if kill is not None and kill.on and not position.stop_resting:
             # Its plan is not followed now: an exit is an order.

@@ -31,6 +31,14 @@ def test_a_kill_names_the_legs_whose_stop_rests_nowhere(kill_on, resting, spoken
     )
 
 
+@pytest.mark.parametrize("rules", [builders.rules(trading=False), None])
+def test_a_position_in_a_symbol_that_does_not_trade_is_said(rules):
+    report = sample.tick(1)
+    state = replace(report.state, rules={} if rules is None else {"S000USDT": rules})
+    found, _ = alerts.alerts(replace(report, state=state), RUN, AlertMemory())
+    assert [(a.kind, a.subject) for a in found] == [("not_trading", "S000USDT LONG")]
+
+
 @pytest.mark.parametrize(
     ("client_id", "kind"),
     [
