@@ -111,7 +111,8 @@ class Holdings:
     def _ask_orders(self, params: dict[str, str], weight: int) -> dict[str, tuple[VenueOrder, ...]]:
         told = self._session.read(OPEN_ORDERS, tuple[OrderInfo, ...], params, weight=weight)
         found: dict[str, tuple[VenueOrder, ...]] = {}
-        for each in map(ccxt_snapshot.order, told):
+        once = {each.order_id: each for each in told}
+        for each in map(ccxt_snapshot.order, once.values()):
             found[each.symbol] = (*found.get(each.symbol, ()), each)
         return found
 

@@ -117,7 +117,8 @@ def quote(book: BookTicker, mark: PremiumIndex, offset_s: float) -> Quote:
 
 
 def bars(klines: Iterable[Kline], now: float) -> tuple[Bar, ...]:
-    """Return the bars that are closed by `now`, the exchange's time."""
+    """Return the bars that are closed by `now`, the exchange's time, once each and oldest first."""
+    closed = {kline.open_time: kline for kline in klines if kline.close_time < now * 1000}
     return tuple(
         Bar(
             ts=kline.open_time / 1000,
@@ -127,8 +128,7 @@ def bars(klines: Iterable[Kline], now: float) -> tuple[Bar, ...]:
             close=float(kline.close),
             volume=float(kline.volume),
         )
-        for kline in klines
-        if kline.close_time < now * 1000
+        for _, kline in sorted(closed.items())
     )
 
 
@@ -146,6 +146,9 @@ def account(
     assets = {each.asset: each.wallet_balance for each in info.assets}
     if USDT not in assets:
         raise VenueUnavailable("the account shows no USDT balance")
+    legs = [(held.symbol, held.position_side) for held in info.positions]
+    if len(assets) < len(info.assets) or len(set(legs)) < len(legs):
+        raise VenueUnavailable("the account shows a balance or a position twice")
     wallet_usd = assets.pop(USDT)
     positions = []
     for held in info.positions:

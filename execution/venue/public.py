@@ -166,7 +166,8 @@ class Funding:
         since_ms = int(self._known_ts[symbol] * 1000) + 1
         params: Params = {"symbol": symbol, "startTime": since_ms, "limit": MOST_RATES}
         rows = self._session.read(FUNDING, tuple[FundingRate, ...], params)
-        new = tuple((row.funding_time / 1000, float(row.funding_rate)) for row in rows)
+        told = {row.funding_time / 1000: float(row.funding_rate) for row in rows}
+        new = tuple(sorted(told.items()))
         if new:
             self._rates[symbol] = (*self._rates.get(symbol, ()), *new)
             self._known_ts[symbol] = new[-1][0]

@@ -129,6 +129,12 @@ def test_the_minute_that_is_not_over_is_no_bar() -> None:
     assert [bar.ts for bar in ccxt_snapshot.bars(klines, 180.0)] == [60.0, 120.0]
 
 
+def test_bars_that_come_twice_or_in_any_order_are_told_once_and_in_order() -> None:
+    rows = [[60_000 * n, "1", "2", "0.5", "1.5", "9", 60_000 * n + 59_999] for n in (3, 1, 2, 1)]
+    klines = msgspec.convert(rows, tuple[Kline, ...], strict=False)
+    assert [bar.ts for bar in ccxt_snapshot.bars(klines, 999.0)] == [60.0, 120.0, 180.0]
+
+
 # ---------------------------------------------------------------- the account
 
 
@@ -159,6 +165,17 @@ def test_an_account_without_a_usdt_balance_is_unknown_and_not_empty() -> None:
     info = msgspec.convert({**wires.account(), "assets": []}, AccountInfo, strict=False)
     with pytest.raises(VenueUnavailable, match="no USDT"):
         ccxt_snapshot.account(info, {}, {}, (), 7.0)
+
+
+def test_an_account_that_tells_something_twice_is_not_believed() -> None:
+    leg = wires.position("1")
+    twice = wires.account(leg, leg)
+    balances = wires.account()
+    balances["assets"] = [*balances["assets"], *balances["assets"]]  # type: ignore[misc]  # a list
+    for told in (twice, balances):
+        info = msgspec.convert(told, AccountInfo, strict=False)
+        with pytest.raises(VenueUnavailable, match="twice"):
+            ccxt_snapshot.account(info, {("BTCUSDT", "LONG"): D(1)}, {}, (), 7.0)
 
 
 def test_the_reference_payloads_are_believed() -> None:
