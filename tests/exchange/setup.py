@@ -18,7 +18,7 @@ MINUTE_S = 60
 MAX_LEVERAGE = 125
 
 
-class Setup(Struct, frozen=True, kw_only=True):
+class Setup(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The listings and the account of one exchange, and how strict it is.
 
     `step_s` is how often prices move, `history_minutes` what there is before it opens. `weight_limit`
