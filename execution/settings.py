@@ -221,7 +221,7 @@ def _read_policy(
     router = read_toml(ops_dir / "router.toml", Router)
     wrong = (
         *contradictions(strategy_file.strategy, limits, universe),
-        *_timing_contradictions(strategy_file.strategy, limits, services),
+        *_timing_contradictions(strategy_file.strategy, limits, services, market),
     )
     if wrong:
         raise ConfigError("\n".join(f"{ops_dir}/{line}" for line in wrong))
@@ -239,14 +239,15 @@ def _read_policy(
 
 
 def _timing_contradictions(
-    strategies: tuple[Strategy, ...], limits: RiskLimits, services: Services
+    strategies: tuple[Strategy, ...], limits: RiskLimits, services: Services, market: Market
 ) -> Iterator[str]:
     """Name what the files and the suite's clocks say against each other."""
     try:
         ZoneInfo(limits.book.day_time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         yield f"risk.toml: book.day_time_zone: there is no time zone {limits.book.day_time_zone!r}"
-    round_s = services.executor.loop_s + WORK_ALLOWANCE_S
+    asking_s = services.exchange.round_s if market == "binance" else 0.0
+    round_s = services.executor.loop_s + WORK_ALLOWANCE_S + asking_s
     for key, least_s in (
         ("nav_max_age_s", 2 * round_s),
         ("market_max_age_s", 2 * round_s),
@@ -255,7 +256,7 @@ def _timing_contradictions(
         limit_s: float = getattr(limits.freshness, key)
         if limit_s < least_s:
             yield (
-                f"risk.toml: freshness.{key} {limit_s:g} is below {least_s:g}, twice what the loop "
+                f"risk.toml: freshness.{key} {limit_s:g} is below {least_s:g}, twice what a round "
                 f"of services.toml takes: it would veto a healthy book"
             )
     base_s: dict[Market, int] = {

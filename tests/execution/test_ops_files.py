@@ -226,16 +226,21 @@ def test_contradictions_of_other_markets_are_told_too(ops: Path):
     assert "reversion: bar_s 90" in refusal(ops, MARKET="sim")
 
 
-@given(loop_s=st.floats(0.05, 60), reconcile_s=st.floats(0.1, 600), limit_s=st.floats(0.1, 2000))
-def test_freshness_is_at_least_twice_the_loop(loop_s: float, reconcile_s: float, limit_s: float):
+@given(
+    loop_s=st.floats(0.05, 60),
+    reconcile_s=st.floats(0.1, 600),
+    limit_s=st.floats(0.1, 2000),
+    market=st.sampled_from(["sim", "replay", "binance"]),
+)
+def test_freshness_is_at_least_twice_a_round(loop_s, reconcile_s, limit_s, market):
     limits, services = decoded("risk.toml", RiskLimits), decoded("services.toml", Services)
     executor = msgspec.structs.replace(services.executor, loop_s=loop_s, reconcile_s=reconcile_s)
     services = msgspec.structs.replace(services, executor=executor)
     keys = ("nav_max_age_s", "market_max_age_s", "reconciliation_max_age_s")
     freshness = msgspec.structs.replace(limits.freshness, **dict.fromkeys(keys, limit_s))
     limits = msgspec.structs.replace(limits, freshness=freshness)
-    told = "\n".join(settings._timing_contradictions((), limits, services))
-    round_s = loop_s + 0.5
+    told = "\n".join(settings._timing_contradictions((), limits, services, market))
+    round_s = loop_s + 0.5 + (services.exchange.round_s if market == "binance" else 0.0)
     assert ("nav_max_age_s" in told) is (limit_s < 2 * round_s)
     assert ("market_max_age_s" in told) is (limit_s < 2 * round_s)
     assert ("reconciliation_max_age_s" in told) is (limit_s < 2 * (round_s + reconcile_s))
