@@ -28,9 +28,9 @@ class LedgerDoubt:
         rows = self._file.db.execute(
             "SELECT DISTINCT l.symbol, l.position_side FROM legs l JOIN fills f"
             " ON f.symbol = l.symbol AND f.position_side = l.position_side AND f.ts >= l.opened_ts"
-            " WHERE l.closed_ts IS NULL AND f.ts > ? AND"
-            " (f.ts <= (SELECT ts FROM cash WHERE cash_id = 'start') OR (f.client_id GLOB ? AND"
-            " NOT EXISTS (SELECT 1 FROM orders o WHERE o.client_id = f.client_id)))",
+            " WHERE l.closed_ts IS NULL AND f.ts > ? AND NOT EXISTS"
+            ' (SELECT 1 FROM orders o WHERE o.client_id = f.client_id AND NOT o."foreign") AND'
+            " (f.ts <= (SELECT ts FROM cash WHERE cash_id = 'start') OR f.client_id GLOB ?)",
             (self._read()[0], f"{own_prefix}*"),
         )
         return frozenset((row["symbol"], row["position_side"]) for row in rows)

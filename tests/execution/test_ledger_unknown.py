@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from execution.core.risk import trading_state
 from execution.operator_requests import Asked
@@ -136,6 +137,28 @@ def test_an_older_ledger_is_known_by_orders_that_it_never_journalled(
     person.acknowledge()
     rig.tick()
     assert halted(rig) == ()
+
+
+def test_an_own_order_that_rests_unknown_to_an_older_ledger_halts_when_it_fills(
+    path: Path, person: Person
+) -> None:
+    rig = start(path, person, FakeVenue())
+    rig.venue.submit(builders.new_order("hgt-lost-1"))
+    rig.tick()  # adopted, shown, and not canceled
+    assert rig.orders == {"hgt-lost-1": "LIVE"}
+    rig.venue.fill("hgt-lost-1")
+    assert halted(rig) == ("ledger_unknown BTCUSDT LONG",)
+
+
+def test_a_fill_of_a_journalled_order_is_known_whatever_the_exchange_s_clock_says(
+    path: Path, person: Person
+) -> None:
+    rig = start(path, person, FakeVenue())
+    rig.tick(builders.plan(builders.intent("10", "d1")))
+    trade = rig.venue.fill("hgt-d1-1")
+    rig.venue.done[-1] = replace(trade, ts=builders.NOW - 3.0)
+    assert halted(rig) == ()
+    assert rig.held() == "10.000"
 
 
 def test_what_was_done_by_hand_while_down_is_no_older_ledger(path: Path, person: Person) -> None:
