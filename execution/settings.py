@@ -265,11 +265,11 @@ def _timing_contradictions(
         "binance": RECORDED_BAR_S,
     }
     for strategy in strategies:
-        for market in strategy.markets:
-            if strategy.bar_s % base_s[market]:
+        for named in strategy.markets:
+            if strategy.bar_s % base_s[named]:
                 yield (
                     f"strategy.toml: strategy {strategy.name}: bar_s {strategy.bar_s} is no "
-                    f"multiple of the {base_s[market]} s bars of market {market}"
+                    f"multiple of the {base_s[named]} s bars of market {named}"
                 )
 
 
