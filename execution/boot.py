@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -43,6 +44,7 @@ from execution.state_schema.journals import Fill, Record
 from execution.state_schema.registry import Journal
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue
+from execution.venue.disarmed import DisarmedVenue
 from execution.venue.fault_plan import FaultPlan
 from execution.venue.faults import FaultyVenue
 from execution.venue.paper import PaperVenue
@@ -103,7 +105,7 @@ class Engine:
         self.desk = OrderDesk(
             ledger,
             venue,
-            Reconciler(ledger, venue),
+            Reconciler(ledger, venue, clock, settings.mode),
             Days(policy.limits.book.day_time_zone),
             settings.mode,
             timers.reconcile_s,
@@ -141,20 +143,11 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     Without `operated` it hears the kill latch only, and carries out no operator's request; nor does
     it start the operator's program.
     """
-    if settings.mode != "paper":
-        raise ConfigError(
-            f"DRY_RUN=0 ({settings.mode}): the exchange venue is not part of this version: "
-            "set DRY_RUN=1"
-        )
     settings = replace(settings, policy=_paced(settings))
-    faults = settings.paper_faults
-    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
     path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
     reserve = DiskReserve(path.with_name("reserve"), RESERVE_BYTES)
     ledger = Ledger(LedgerFile(path, settings.mode, settings.account, reserve=reserve))
-    store = PaperStore(settings.log_dir / "run" / "paper.sqlite")
-    paper = _paper(settings, _market(settings), store)
-    venue = paper if plan is None else FaultyVenue(paper, plan, clock)
+    venue = _venue(settings, clock, operated=operated)
     journals = JournalSet(settings.log_dir, clock, **journal_limits(settings))
     name = run_id(clock.now())
     asks: Asks = LatchOnly(settings.log_dir, clock)
@@ -251,30 +244,51 @@ def _engine_of(same: _Same) -> Engine:
     return build(same.settings, SystemClock(), operated=False)
 
 
-def _market(settings: Settings) -> Market:
+def _venue(settings: Settings, clock: Clock, *, operated: bool) -> Venue:
+    if settings.mode == "live":
+        return DisarmedVenue()
+    if settings.mode == "testnet":
+        from execution.venue import ccxt_assembly  # noqa: PLC0415  it loads ccxt
+
+        return ccxt_assembly.exchange(settings, clock, may_set=operated)
+    faults = settings.paper_faults
+    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
+    store = PaperStore(settings.log_dir / "run" / "paper.sqlite")
+    paper = _paper(settings, _market(settings, clock), store)
+    return paper if plan is None else FaultyVenue(paper, plan, clock)
+
+
+def _market(settings: Settings, clock: Clock) -> Market:
     listings = settings.policy.universe.listing
     if settings.replay_dir is not None:
         replay = settings.services.replay
         return ReplayedMarket(settings.replay_dir, listings, replay.speed, replay.history_bars)
     if settings.market == "binance":
-        raise ConfigError(
-            "MARKET=binance: real prices are not part of this version: set MARKET=sim, or replay"
-        )
+        from execution.venue import ccxt_assembly  # noqa: PLC0415  it loads ccxt
+
+        return ccxt_assembly.public(settings, clock)
     sim = settings.services.sim
     return SimulatedMarket(listings, sim.seed, sim.bar_s, sim.history_bars)
 
 
 def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
-    paper = settings.services.paper
+    paper, account = settings.services.paper, settings.services.account
+    if account.margin_mode != "cross":
+        raise ConfigError(
+            f"services.toml: account.margin_mode {account.margin_mode!r}: the paper account is cross"
+            ' margined: set it to "cross"'
+        )
     terms = PaperTerms(
         start_usd=paper.start_usd,
         maker_fee_bps=paper.maker_fee_bps,
         taker_fee_bps=paper.taker_fee_bps,
         slippage_bps=paper.slippage_bps,
         volume_share_frac=paper.volume_share_frac,
-        leverage=paper.leverage,
+        leverage=Decimal(account.leverage),
+        maintenance_margin_pct=paper.maintenance_margin_pct,
+        liquidation_fee_pct=paper.liquidation_fee_pct,
     )
-    return PaperVenue(market, store, terms, paper.position_mode)
+    return PaperVenue(market, store, terms, account.position_mode)
 
 
 def _run_info(settings: Settings, venue: Venue, name: str, now: float, day: DayFigures) -> RunInfo:

@@ -21,6 +21,10 @@ from dotenv.parser import parse_stream
 from execution import guards
 from execution.errors import ConfigError
 
+KEYS: Final = ("BINANCE_API_KEY", "BINANCE_API_SECRET")
+# What a file's mode grants to anybody but its owner.
+OTHERS: Final = 0o077
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 Environ = Mapping[str, str]
@@ -71,7 +75,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
     """Read the variables of one `.env`; a missing file has none.
 
     A line that cannot be read is refused by number: skipped in silence, it could be the one that
-    keeps orders on this machine.
+    keeps orders on this machine. A file with keys in it is refused where others may read it too.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -85,6 +89,10 @@ def read_dotenv(path: Path) -> dict[str, str]:
             raise ConfigError(f"{path}: line {binding.original.line}: expected NAME=value")
         if binding.key is not None and binding.value is not None:
             found[binding.key] = binding.value
+    if any(found.get(name) for name in KEYS) and path.stat().st_mode & OTHERS:
+        raise ConfigError(
+            f"{path}: holds an exchange key, and others may read it: type `chmod 600 {path}`"
+        )
     return found
 
 
@@ -111,6 +119,13 @@ def resolve(name: str, text: str) -> Path:
         return ROOT / Path(text).expanduser()
     except RuntimeError as error:  # `~` without a home
         raise ConfigError(f"{name}={text!r}: {error}") from error
+
+
+def read_machine_dir(values: Environ) -> Path:
+    """Return this user's state folder on this machine, by the XDG rule: a relative path is none."""
+    home = values.get("XDG_STATE_HOME", "")
+    base = home if home.startswith("/") else "~/.local/state"
+    return resolve("XDG_STATE_HOME", base) / "hedge"
 
 
 def read_secret(values: Environ, name: str) -> Secret:

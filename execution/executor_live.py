@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from msgspec.structs import replace
@@ -208,8 +208,19 @@ def _look(engine: Engine) -> TickReport:
 def _default_engine() -> Iterator[Engine]:
     """Lend the default engine, under the executor's lock."""
     engine = boot.default_engine()
-    with locks.hold(engine.settings.log_dir / LOCK, "executor, called bare"):
+    with _alone(engine.settings, "executor, called bare"):
         yield engine
+
+
+@contextmanager
+def _alone(settings: Settings, owner: str) -> Iterator[None]:
+    """Be the only executor of this log folder and, at an exchange, of this machine's account."""
+    with ExitStack() as held:
+        held.enter_context(locks.hold(settings.log_dir / LOCK, owner))
+        if settings.machine_dir is not None:
+            path = locks.of_account(settings.machine_dir, settings.mode, settings.account)
+            held.enter_context(locks.hold(path, f"{owner} of {settings.log_dir}"))
+        yield
 
 
 # ---------------------------------------------------------------- the process
@@ -217,7 +228,7 @@ def _default_engine() -> Iterator[Engine]:
 
 def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:
     """Trade until `stop`, or for MAX_LOOPS loops. Raises ConfigError and LockHeld."""
-    with locks.hold(settings.log_dir / LOCK, "executor"):
+    with _alone(settings, "executor"):
         engine = boot.build(settings, clock)
         engine.store.sweep("executor")
         _write_start(engine)

@@ -6,53 +6,48 @@ back as the decimals they were. `record` methods commit before they return.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core import orders
 from execution.core.records import (
     Anchors,
-    CashTotals,
     ClosedTrade,
-    LegRecord,
     OrderChange,
     OrderRecord,
-    RejectKey,
     Route,
     RouteEnd,
 )
-from execution.core.seam import ZERO, CashRow, LegKey, NewOrder, OrderState, Trade
+from execution.core.seam import ZERO, CashRow, NewOrder, OrderState, Trade
 from execution.core.types import RoutePlan
+from execution.ledger_doubt import LedgerDoubt
 from execution.ledger_file import LedgerFile
 from execution.ledger_rows import (
     IntentRow,
     LegRow,
     closed_trade,
+    crosses_zero,
     first_leg,
     leg_after,
-    leg_of,
     of_row,
-    route_of,
+    split,
     to_json,
     to_row,
     with_cash,
     with_trade,
 )
+from execution.ledger_views import LedgerViews
 
-V = TypeVar("V")
 
-
-class Ledger:
+class Ledger(LedgerViews):
     """The ledger of one account in one mode, in one file."""
 
     def __init__(self, file: LedgerFile) -> None:
-        self._file = file
-        self._db = file.db
-        self._views: dict[str, tuple[int, Any]] = {}
-        self._cash = self._sum_cash()
+        super().__init__(file)
+        self.doubt = LedgerDoubt(file)
         self.transaction = file.transaction
         self.is_low_on_disk = file.is_low_on_disk
         self.close = file.close
@@ -194,17 +189,19 @@ class Ledger:
             for trade in sorted(trades, key=_in_time):
                 if self._is_booked(trade):
                     continue
-                leg = self._leg_after(trade)
-                if leg is None:
+                legs = self._legs_after(trade)
+                if not legs:
                     whole = False
                     continue
                 self._insert("fills", trade)
-                self._insert("legs", leg, "REPLACE")
+                for leg in legs:
+                    self._insert("legs", leg, "REPLACE")
                 self._fill_order(trade)
                 new.append(trade)
-                if leg.closed_ts is not None:
-                    entry_usd = self._entry_usd(leg, trade)
-                    closed.append(closed_trade(leg, leg.closed_ts, entry_usd))
+                for leg in legs:
+                    if leg.closed_ts is not None:
+                        entry_usd = self._entry_usd(leg, trade)
+                        closed.append(closed_trade(leg, leg.closed_ts, entry_usd))
         for trade in new:
             self._cash = with_trade(self._cash, trade)
         return tuple(new), tuple(closed), whole
@@ -215,15 +212,36 @@ class Ledger:
         ).fetchone()
         return found is not None
 
-    def _leg_after(self, trade: Trade) -> LegRow | None:
-        """Return the leg that `trade` leaves; None where it reduces more than there is."""
+    def _legs_after(self, trade: Trade) -> tuple[LegRow, ...]:
+        """Return the leg that `trade` leaves; none where it reduces more than there is.
+
+        In one-way mode a trade can cross zero: it leaves one leg closed and another open.
+        """
         row = self._db.execute(
             "SELECT * FROM legs WHERE symbol = ? AND position_side = ? AND closed_ts IS NULL",
             (trade.symbol, trade.position_side),
         ).fetchone()
-        leg = self._new_leg(trade) if row is None else leg_after(of_row(row, LegRow), trade)
-        turned = leg.qty < 0 if trade.position_side == "LONG" else leg.qty > 0
-        return None if turned and trade.position_side != "BOTH" else leg
+        if row is None:
+            return () if self._only_reduces(trade) else (self._new_leg(trade),)
+        leg = of_row(row, LegRow)
+        if not crosses_zero(leg, trade):
+            return (leg_after(leg, trade),)
+        if self._only_reduces(trade):
+            return ()
+        closing, opening = split(trade, leg.qty.copy_abs())
+        return leg_after(leg, closing), self._new_leg(opening)
+
+    def _only_reduces(self, trade: Trade) -> bool:
+        """Tell whether `trade` can open nothing: its sides say so, or the order that it is of."""
+        if trade.position_side != "BOTH":
+            return (trade.position_side == "LONG") == (trade.side == "SELL")
+        if orders.is_of_venue(trade.client_id):
+            return True
+        row = self._db.execute(
+            "SELECT reduce_only OR close_position FROM orders WHERE client_id = ?",
+            (trade.client_id,),
+        ).fetchone()
+        return row is not None and bool(row[0])
 
     def _entry_usd(self, leg: LegRow, last: Trade) -> Decimal:
         """Sum what the fills that opened `leg` were worth; `last` made it flat."""
@@ -283,134 +301,6 @@ class Ledger:
         with self.transaction():
             self.keep_anchors(anchors)
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.items())
-
-    # ------------------------------------------------------------ views
-
-    @property
-    def cash(self) -> CashTotals:
-        """The exact sums of everything booked."""
-        return self._cash
-
-    def anchors(self) -> Anchors | None:
-        """Return the anchors, or None before the first."""
-        row = self._db.execute("SELECT * FROM anchors").fetchone()
-        return None if row is None else of_row(row, Anchors)
-
-    def reset_by(self) -> str | None:
-        """Return the id of the newest request that set the limits anew."""
-        return self._meta("reset_by")
-
-    def open_orders(self) -> tuple[OrderRecord, ...]:
-        """List the orders that are not terminal, oldest first."""
-        return self._since_write("open_orders", self._read_open_orders)
-
-    def routes(self) -> Mapping[str, Route]:
-        """List the intents that are not done, by decision id, with their newest attempt."""
-        return self._since_write("routes", self._read_routes)
-
-    def legs(self) -> Mapping[LegKey, LegRecord]:
-        """List the open legs."""
-        return self._since_write("legs", self._read_legs)
-
-    def _since_write(self, view: str, read: Callable[[], V]) -> V:
-        """Return what `read` gives, asked once until something is written."""
-        commits = self._file.commits
-        kept = self._views.get(view)
-        if kept is None or kept[0] != commits or self._db.in_transaction:
-            kept = self._views[view] = (commits, read())
-        found: V = kept[1]
-        return found
-
-    def _read_open_orders(self) -> tuple[OrderRecord, ...]:
-        rows = self._db.execute(
-            "SELECT * FROM orders WHERE state IN ('PREP','LIVE','PARTIAL','UNKNOWN')"
-            " ORDER BY signed_ts, client_id"
-        )
-        return tuple(of_row(row, OrderRecord) for row in rows)
-
-    def _read_routes(self) -> dict[str, Route]:
-        rows = self._db.execute("SELECT * FROM intents WHERE done = 0 ORDER BY ts, decision_id")
-        intents = [of_row(row, IntentRow) for row in rows]
-        return {
-            each.decision_id: route_of(each, self._attempts(each.decision_id)) for each in intents
-        }
-
-    def _attempts(self, decision_id: str) -> list[OrderRecord]:
-        rows = self._db.execute(
-            "SELECT * FROM orders WHERE decision_id = ? ORDER BY attempt", (decision_id,)
-        )
-        return [of_row(row, OrderRecord) for row in rows]
-
-    def _read_legs(self) -> dict[LegKey, LegRecord]:
-        rows = self._db.execute(
-            "SELECT * FROM legs WHERE closed_ts IS NULL ORDER BY opened_ts, position_id"
-        )
-        legs = [of_row(row, LegRow) for row in rows]
-        return {(leg.symbol, leg.position_side): leg_of(leg) for leg in legs}
-
-    def newest_rows(self) -> tuple[int, int]:
-        """Return the places of the newest intent and the newest order; 0 before the first."""
-        found = self._db.execute("SELECT (SELECT max(rowid) FROM intents), max(rowid) FROM orders")
-        intent, order = found.fetchone()
-        return intent or 0, order or 0
-
-    def entries(self, since_ts: float, after_row: int = 0) -> list[tuple[str, float]]:
-        """List symbol and time of the entries after `since_ts` and after a place, oldest first."""
-        rows = self._db.execute(
-            "SELECT symbol, ts FROM intents WHERE action = 'entry' AND ts > ? AND rowid > ?"
-            " ORDER BY rowid",
-            (since_ts, after_row),
-        )
-        return [(symbol, ts) for symbol, ts in rows]
-
-    def rejects(self, since_ts: float, after_row: int = 0) -> list[tuple[RejectKey, float]]:
-        """List symbol, code and time of own orders that were refused, as `entries` does.
-
-        What a person has forgiven is left out.
-        """
-        rows = self._db.execute(
-            "SELECT symbol, code, signed_ts FROM orders WHERE state = 'REJECTED' AND code IS NOT NULL"
-            " AND signed_ts > ? AND rowid > ? ORDER BY rowid",
-            (since_ts, max(after_row, int(self._meta("forgiven_row") or 0))),
-        )
-        return [((symbol, code), ts) for symbol, code, ts in rows]
-
-    def _meta(self, key: str) -> str | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
-
-    def last_trade_ts(self, symbol: str) -> float:
-        """Return when `symbol` last traded for us; 0 when never."""
-        row = self._db.execute("SELECT max(ts) FROM fills WHERE symbol = ?", (symbol,)).fetchone()
-        return float(row[0] or 0.0)
-
-    def begun_ts(self) -> float | None:
-        """Return the moment that the cash identity starts from; None before the first account."""
-        row = self._db.execute("SELECT ts FROM cash WHERE cash_id = 'start'").fetchone()
-        return None if row is None else float(row[0])
-
-    def last_cash_ts(self) -> float:
-        """Return when cash last moved; 0 when never."""
-        return float(self._db.execute("SELECT max(ts) FROM cash").fetchone()[0] or 0.0)
-
-    def counts(self) -> dict[str, int]:
-        """Count intents, orders, fills and maker fills, and legs, for reports."""
-        tables = {"intents": "intents", "orders": "orders", "fills": "fills", "legs": "legs"}
-        counted = {
-            name: int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - constants above
-            for name, table in tables.items()
-        }
-        maker = self._db.execute("SELECT count(*) FROM fills WHERE maker = 1").fetchone()[0]
-        return {**counted, "maker_fills": int(maker)}
-
-    def _sum_cash(self) -> CashTotals:
-        # Summed here and not in SQL, whose sum() of text is a float.
-        totals = CashTotals()
-        for row in self._db.execute("SELECT * FROM fills"):
-            totals = with_trade(totals, of_row(row, Trade))
-        for row in self._db.execute("SELECT * FROM cash"):
-            totals = with_cash(totals, of_row(row, CashRow))
-        return totals
 
 
 def _in_time(trade: Trade) -> tuple[float, int, str]:

@@ -122,6 +122,8 @@ class LegRow(Struct, frozen=True):
     closed_ts: float | None
 
 
+FEE_STEP = Decimal("1e-8")
+
 T = TypeVar("T")
 
 
@@ -228,6 +230,24 @@ def leg_after(leg: LegRow, trade: Trade) -> LegRow:
         fees_usd=leg.fees_usd + trade.fee_usd,
         closed_ts=trade.ts if qty == 0 else None,
     )
+
+
+def crosses_zero(leg: LegRow, trade: Trade) -> bool:
+    """Tell whether a trade takes more off a leg than it holds."""
+    return leg.qty * (leg.qty + _signed_qty(trade)) < 0
+
+
+def split(trade: Trade, qty: Decimal) -> tuple[Trade, Trade]:
+    """Return the part of a trade that closes `qty`, with all it realized, and the rest of it.
+
+    The fee goes with the quantities, to the last digit.
+    """
+    fee_usd = (trade.fee_usd * qty / trade.qty).quantize(FEE_STEP)
+    closing = replace(trade, qty=qty, fee_usd=fee_usd)
+    opening = replace(
+        trade, qty=trade.qty - qty, fee_usd=trade.fee_usd - fee_usd, realized_usd=Decimal(0)
+    )
+    return closing, opening
 
 
 def closed_trade(leg: LegRow, closed_ts: float, entry_usd: Decimal) -> ClosedTrade:

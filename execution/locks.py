@@ -13,7 +13,7 @@ from execution.errors import ConfigError, LockHeld
 FILE_MODE = 0o640
 FOLDER_MODE = 0o700
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-HOLDER_BYTES = 200
+HOLDER_BYTES = 1024
 
 
 class Lock:
@@ -62,6 +62,11 @@ def hold(path: Path, owner: str) -> Lock:
         os.close(fd)
         raise ConfigError(f"{path}: cannot be locked: {error.strerror}: mend it") from error
     return Lock(fd)
+
+
+def of_account(machine_dir: Path, mode: str, account: str) -> Path:
+    """Return where the lock of an account at an exchange is: one on this machine, for every folder."""
+    return machine_dir / f"{mode}-{account}.lock"
 
 
 def _holder(fd: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -17,7 +18,6 @@ from execution.clock import Clock, Days
 from execution.core import orders, routing
 from execution.core.policy import RiskLimits
 from execution.core.records import (
-    ClosedTrade,
     FlattenRequest,
     KillLatch,
     LegRecord,
@@ -25,6 +25,7 @@ from execution.core.records import (
     OrderRecord,
     Recorded,
     Route,
+    Settled,
 )
 from execution.core.seam import (
     Accepted,
@@ -34,7 +35,6 @@ from execution.core.seam import (
     MarketSnapshot,
     NewOrder,
     Rejected,
-    Trade,
 )
 from execution.core.types import Acted, Decided, EngineState, OrderResult, RoutePlan
 from execution.errors import LedgerFull
@@ -52,39 +52,14 @@ ALREADY_SENT = "-4116"
 SEND_WITHIN_S = 5.0
 
 
-class Settled(Protocol):
-    """What a reconciliation found."""
-
-    @property
-    def complete(self) -> bool:
-        """Tell whether every question was answered."""
-
-    @property
-    def trades(self) -> tuple[Trade, ...]:
-        """List the new executions."""
-
-    @property
-    def closed(self) -> tuple[ClosedTrade, ...]:
-        """List the legs that became flat."""
-
-    @property
-    def changes(self) -> tuple[OrderChange, ...]:
-        """List the orders that moved."""
-
-    @property
-    def halts(self) -> dict[str, str]:
-        """Return why symbols are halted."""
-
-    @property
-    def unread(self) -> frozenset[str]:
-        """List the symbols that differ and whose trades could not be read."""
-
-
 class Reconciles(Protocol):
     """Whatever brings the ledger in line with the venue."""
 
-    def settle(self, account: Account, now: float) -> Settled:
+    def settle(self, account: Account) -> Settled:
         """Record what `account` shows to differ."""
+
+    def acknowledge(self, legs: Mapping[LegKey, Decimal]) -> None:
+        """Take what is held as it is."""
 
 
 class Asked(Protocol):
@@ -138,6 +113,7 @@ class OrderDesk:
         self._resets: tuple[ResetRisk, ...] = ()
         self._inherited: frozenset[str] = frozenset()
         self._withdrawn: frozenset[str] = frozenset()
+        self._held: Mapping[LegKey, Decimal] = {}
 
     def record(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
         """Take what the venue shows into the ledger, and return the ledger's view.
@@ -162,6 +138,7 @@ class OrderDesk:
             kill=asked.kill,
             flatten=tuple(wish for wish in wishes if wish is not None),
             low_disk=self._ledger.is_low_on_disk(),
+            disarmed=self._mode == "live",  # nothing can arm it yet
         )
 
     def _settle(self, seen: MarketSnapshot | Blind, now: float) -> Recorded:
@@ -174,7 +151,7 @@ class OrderDesk:
             if not view.halts:
                 self._view = view = replace(view, reconciled_ts=now)
                 return view
-        settled = self._reconciler.settle(seen.account, now)
+        settled = self._reconciler.settle(seen.account)
         if settled.complete or view is None:
             reconciled_ts, halts = (now if settled.complete else None), settled.halts
         else:
@@ -183,7 +160,8 @@ class OrderDesk:
             self._inherited = frozenset(self._ledger.routes())
         self._account = seen.account if settled.complete else None
         view = self._read(now, reconciled_ts, halts)
-        self._view = view = replace(view, unread=settled.unread)
+        self._held = {(p.symbol, p.position_side): p.qty for p in seen.account.positions}
+        self._view = view = replace(view, unread=settled.unread, unaccounted=settled.unaccounted)
         return replace(view, trades=settled.trades, closed=settled.closed, changes=settled.changes)
 
     def act(
@@ -205,10 +183,7 @@ class OrderDesk:
     def _work(self, live: Decided, state: EngineState, now: float) -> Iterator[Acted]:
         plans = [decision.plan for decision in live.decisions if decision.plan is not None]
         routes = self._open_routes(plans) if plans else state.recorded.routes
-        leaving: dict[LegKey, int] = {}
-        for route in routes.values():
-            key = (route.symbol, route.position_side)
-            leaving[key] = max(routing.urgency(route), leaving.get(key, 0))
+        leaving = routing.leaving(routes.values(), state.recorded.legs)
         self._withdrawn = (self._withdrawn | live.withdrawn) & routes.keys()
         for route in routes.values():
             result = self._step(route, live, state, leaving, now)
@@ -251,13 +226,15 @@ class OrderDesk:
         now: float,
     ) -> Acted | None:
         rules, quote = state.rules.get(route.symbol), state.quotes.get(route.symbol)
-        needed = route.decision_id not in self._withdrawn and _is_needed(route, state, leaving)
+        leg = state.recorded.legs.get((route.symbol, route.position_side))
+        withdrawn = route.decision_id in self._withdrawn
+        needed = not withdrawn and routing.is_needed(route, leg, leaving)
         step = routing.step(route, live, needed, rules, quote, now)
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
         if step == "send" and route.action == "entry" and self._is_held_back(route, live):
             step = "done"  # its moment passes: an entry is sent while every gate is open, or not
-        if step == "wait":
+        if step == "wait" or (step == "send" and routing.must_wait(route, leg)):
             return None
         if step == "send":
             if rules is None or quote is None or not routing.is_priced(route, quote):
@@ -299,7 +276,7 @@ class OrderDesk:
     def _hear(self, command: Command, found: Recorded) -> FlattenRequest | None:
         """Carry out what can be done here; return a wish that the next decision is to fulfil."""
         if isinstance(command, Acknowledge):
-            self._acknowledge(command)
+            self._acknowledge(command, found)
             return None
         if isinstance(command, ResetRisk):
             return None  # its NAV is not known before this look is understood
@@ -312,8 +289,12 @@ class OrderDesk:
         self._asks.answer(command, "done", "nothing is open")
         return None
 
-    def _acknowledge(self, command: Acknowledge) -> None:
-        """Give up orders that nothing can prove any more, on a person's word."""
+    def _acknowledge(self, command: Acknowledge, found: Recorded) -> None:
+        """On a person's word, give up orders that nothing can prove any more.
+
+        Where no order is named, also take the positions as they are that the ledger does not know.
+        """
+        taken = () if command.client_id is not None else sorted(found.unaccounted)
         doubtful = [
             order
             for order in self._ledger.open_orders()
@@ -323,10 +304,16 @@ class OrderDesk:
         try:
             for order in doubtful:
                 self._ledger.move_order(order, "ABANDONED", f"acknowledged by {command.user}")
+            if taken:
+                self._reconciler.acknowledge(self._held)
         except LedgerFull as error:
             self._asks.answer(command, "refused", str(error))
             return
-        self._asks.answer(command, "done", f"{len(doubtful)} unknown orders given up")
+        said = f"{len(doubtful)} unknown orders given up"
+        if taken:
+            legs = ", ".join(" ".join(key) for key in taken)
+            said += f"; taken as they are: {legs}: where no plan is shown only you close them"
+        self._asks.answer(command, "done", said)
 
     def _reset_limits(self, seen: MarketSnapshot | Blind, state: EngineState, now: float) -> None:
         lag_s = 0.0 if isinstance(seen, Blind) else seen.lag_s
@@ -342,12 +329,13 @@ class OrderDesk:
         ledger = self._ledger
         legs, open_orders, routes = ledger.legs(), ledger.open_orders(), ledger.routes()
         entries, rejects = self._memory.recall(now)
+        resting = frozenset(key for key, leg in legs.items() if _has_stop(leg, open_orders, routes))
+        planned = frozenset(key for key, leg in legs.items() if leg.exit is not None)
         return Recorded(
             day=self._days.label(now),
             legs=legs,
-            protected=frozenset(
-                key for key, leg in legs.items() if self._is_protected(leg, open_orders, routes)
-            ),
+            resting=resting,
+            protected=resting if self._venue.rests_stops else planned,
             open_orders=open_orders,
             routes=routes,
             cash=ledger.cash,
@@ -364,32 +352,17 @@ class OrderDesk:
         if view is None:
             return Recorded(day="")
         read = self._read(now, view.reconciled_ts, dict(view.halts))
-        self._view = view = replace(read, unread=view.unread)
+        self._view = view = replace(read, unread=view.unread, unaccounted=view.unaccounted)
         return view
 
-    def _is_protected(
-        self, leg: LegRecord, open_orders: tuple[OrderRecord, ...], routes: Mapping[str, Route]
-    ) -> bool:
-        if not self._venue.rests_stops:
-            return leg.exit is not None
-        stops = (order for order in open_orders if order.close_position and order.state == "LIVE")
-        routed = (routes.get(order.decision_id) for order in stops)
-        # By position and not by leg: the stop of the position before this one is not its stop.
-        return any(route is not None and route.position_id == leg.position_id for route in routed)
 
-
-def _is_needed(route: Route, state: EngineState, leaving: Mapping[LegKey, int]) -> bool:
-    """Tell whether what the route would reduce is still there, or its leg is still to be opened.
-
-    An exit is not needed beside a more urgent one.
-    """
-    key: LegKey = (route.symbol, route.position_side)
-    if not route.reduce_only:
-        return leaving[key] == 0
-    if route.action == "exit" and routing.urgency(route) < leaving[key]:
-        return False
-    leg = state.recorded.legs.get(key)
-    return leg is not None and route.position_id in (None, leg.position_id)
+def _has_stop(
+    leg: LegRecord, open_orders: tuple[OrderRecord, ...], routes: Mapping[str, Route]
+) -> bool:
+    stops = (order for order in open_orders if order.close_position and order.state == "LIVE")
+    routed = (routes.get(order.decision_id) for order in stops)
+    # By position and not by leg: the stop of the position before this one is not its stop.
+    return any(route is not None and route.position_id == leg.position_id for route in routed)
 
 
 def _in_doubt(view: Recorded) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from execution.core import reconcile
-from execution.core.records import ClosedTrade, OrderChange, OrderRecord
-from execution.core.seam import Account, Blind, CashRow, Trade, VenueOrder
+from execution.clock import Clock
+from execution.core import orders, reconcile
+from execution.core.records import ClosedTrade, OrderChange, OrderRecord, Settled
+from execution.core.seam import Account, Blind, CashRow, LegKey, Trade, VenueOrder
 from execution.ledger import Ledger
 from execution.venue.base import Venue
 
@@ -17,48 +19,42 @@ log = logging.getLogger(__name__)
 
 # Trades and cash are read again from this much before the newest known, and kept once by their id.
 OVERLAP_S = 60.0
-# Two settlings further apart than this, or in the wrong order, may have had the wall clock step
-# between them; while an order is in doubt there is one every tick.
-STEP_S = reconcile.VISIBLE_AFTER_S
-
-
-class Settled(Struct, frozen=True):
-    """What one reconciliation found; `complete` unless the venue left a question open.
-
-    `unread` are the symbols that differ and whose trades could not be read.
-    """
-
-    complete: bool
-    trades: tuple[Trade, ...] = ()
-    closed: tuple[ClosedTrade, ...] = ()
-    changes: tuple[OrderChange, ...] = ()
-    halts: dict[str, str] = {}
-    unread: frozenset[str] = frozenset()
 
 
 class Reconciler:
     """Bring the ledger in line with the venue; it invents no fill and sends no order."""
 
-    def __init__(self, ledger: Ledger, venue: Venue) -> None:
+    def __init__(self, ledger: Ledger, venue: Venue, clock: Clock, mode: str) -> None:
         self._ledger = ledger
         self._venue = venue
-        self._last_ts: float | None = None
-        self._counted_from_ts = 0.0
+        self._clock = clock
+        self._mode = mode
+        self._first_s: dict[str, float] = {}
+        self._unexplained: frozenset[LegKey] | None = None
 
-    def settle(self, account: Account, now: float) -> Settled:
+    def settle(self, account: Account) -> Settled:
         """Read the trades, cash and orders that `account` shows to differ, and record them."""
-        self._mind_the_clock(now)
+        settled = self._settle(account)
+        unaccounted = self._unaccounted(account, settled.complete)
+        return replace(settled, unaccounted=unaccounted) if unaccounted else settled
+
+    def acknowledge(self, legs: Mapping[LegKey, Decimal]) -> None:
+        """Take these legs as they are, at the quantities that a person has looked at."""
+        self._ledger.doubt.acknowledge(legs)
+
+    def _settle(self, account: Account) -> Settled:
+        self._note_age()
         ledger = self._ledger
         if ledger.begun_ts() is None and not self._begin(account):
             return Settled(complete=False)
-        orders = ledger.open_orders()
-        found = reconcile.compare(orders, ledger.legs(), ledger.cash.wallet_usd, account)
+        ours = ledger.open_orders()
+        found = reconcile.compare(ours, ledger.legs(), ledger.cash.wallet_usd, account)
         adopted = [self._adopt(order) for order in found.foreign]
         changes = [change for change in adopted if change is not None]
         if not found.symbols and not found.orders and not found.cash:
             halts = _given_up(found.foreign, ledger.open_orders())
             return Settled(complete=True, changes=tuple(changes), halts=halts)
-        trades, closed, unread = self._read_trades(found.symbols, orders)
+        trades, closed, unread = self._read_trades(found.symbols, ours)
         complete = self._read_cash(account) and not unread
         halts = {
             symbol: reason
@@ -69,7 +65,7 @@ class Reconciler:
         for order in ledger.open_orders():
             if order.symbol in unread:
                 continue  # no state is final while fills may be missing
-            change = self._look_up(order, account, order.symbol not in halts, now)
+            change = self._look_up(order, account, order.symbol not in halts)
             if isinstance(change, Blind):
                 complete = False
             elif change is not None:
@@ -79,7 +75,7 @@ class Reconciler:
         return Settled(complete, trades, closed, tuple(changes), halts, frozenset(unread))
 
     def _read_trades(
-        self, symbols: Iterable[str], orders: Iterable[OrderRecord]
+        self, symbols: Iterable[str], ours: Iterable[OrderRecord]
     ) -> tuple[tuple[Trade, ...], tuple[ClosedTrade, ...], set[str]]:
         """Record the fills of `symbols`; the last value names those that were not told in full."""
         ledger = self._ledger
@@ -91,7 +87,7 @@ class Reconciler:
             if isinstance(heard, Blind):
                 unread.add(symbol)
                 continue
-            new, flat, whole = ledger.add_trades(self._of_this_ledger(heard, orders))
+            new, flat, whole = ledger.add_trades(self._of_this_ledger(heard, ours))
             trades.extend(new)
             closed.extend(flat)
             if not whole:
@@ -117,11 +113,11 @@ class Reconciler:
         return True
 
     def _of_this_ledger(
-        self, trades: Iterable[Trade], orders: Iterable[OrderRecord]
+        self, trades: Iterable[Trade], ours: Iterable[OrderRecord]
     ) -> Iterator[Trade]:
         """Leave out what the start's wallet has in it already; an own order is younger than that."""
         begun_ts = self._ledger.begun_ts() or 0.0
-        own = {order.client_id for order in orders}
+        own = {order.client_id for order in ours}
         return (trade for trade in trades if trade.ts > begun_ts or trade.client_id in own)
 
     def _read_cash(self, account: Account) -> bool:
@@ -136,14 +132,13 @@ class Reconciler:
         return True
 
     def _look_up(
-        self, order: OrderRecord, account: Account, agreed: bool, now: float
+        self, order: OrderRecord, account: Account, agreed: bool
     ) -> OrderChange | Blind | None:
         there = next((o for o in account.open_orders if o.client_id == order.client_id), None)
         answer = there or self._venue.find_order(order.symbol, order.client_id)
         if isinstance(answer, Blind):
             return answer
-        asked_ts = order.signed_ts + self._age_s(order, now) if order.state == "UNKNOWN" else now
-        proven = reconcile.settled(order, answer, asked_ts)
+        proven = reconcile.settled(order, answer, self._age_s(order))
         if proven is None:
             return None
         state, reason = proven
@@ -152,16 +147,36 @@ class Reconciler:
         venue_order_id = answer.venue_order_id if isinstance(answer, VenueOrder) else None
         return self._ledger.move_order(order, state, reason, venue_order_id=venue_order_id)
 
-    def _mind_the_clock(self, now: float) -> None:
-        """Count ages anew from here where the wall clock may have stepped, and at the start."""
-        if self._last_ts is None or not 0 <= now - self._last_ts <= STEP_S:
-            self._counted_from_ts = now
-        self._last_ts = now
+    def _note_age(self) -> None:
+        """Count how long orders have been open by the clock that nobody sets, from here on."""
+        now_s = self._clock.monotonic()
+        ids = [order.client_id for order in self._ledger.open_orders()]
+        self._first_s = {each: self._first_s.get(each, now_s) for each in ids}
 
-    def _age_s(self, order: OrderRecord, now: float) -> float:
-        """Return how long ago an order was signed, at least: no age is known across a step."""
-        since = self._counted_from_ts
-        return now - (order.signed_ts if since <= order.signed_ts <= now else since)
+    def _age_s(self, order: OrderRecord) -> float:
+        """Return how long ago an order was signed, at least: a former process's time counts not."""
+        now_s = self._clock.monotonic()
+        return now_s - self._first_s.get(order.client_id, now_s)
+
+    def _unaccounted(self, account: Account, complete: bool) -> frozenset[LegKey]:
+        """Return the held legs of a missing or an older ledger, less what was acknowledged.
+
+        Missing: it began when the leg was there. Older: it does not know orders that carry our own
+        ids, or its fills did not explain the leg when this process had first read everything.
+        """
+        if self._mode == "paper":
+            return frozenset()
+        unlike = reconcile.unlike(self._ledger.legs(), account)
+        if self._unexplained is None:
+            if not complete:
+                return frozenset()  # nothing is known yet, and no entry goes out
+            self._unexplained = frozenset(unlike)
+        self._unexplained &= unlike.keys()
+        known = self._ledger.doubt.acknowledged()
+        held = {(p.symbol, p.position_side): p.qty for p in account.positions}
+        unexplained = {key for key in self._unexplained if known.get(key) != held.get(key)}
+        unknown = unexplained | self._ledger.doubt.unaccounted(orders.own_prefix(self._mode))
+        return frozenset(held.keys() & unknown)
 
     def _is_clean(self, order: OrderRecord) -> bool:
         """Count one more lookup in vain; tell whether there have been enough of them."""

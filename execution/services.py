@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from execution.core.payloads.run import RiskWatch
+from execution.core.position_mode import PositionMode
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 HistoryBars = Annotated[int, Meta(ge=0, le=5000)]
@@ -43,6 +44,22 @@ class Journals(Struct, frozen=True, forbid_unknown_fields=True):
     max_age_days: Annotated[float, Meta(gt=0, le=3650)]
 
 
+class Account(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the account is set, on paper and at the exchange alike."""
+
+    position_mode: PositionMode
+    margin_mode: Literal["cross", "isolated"]
+    leverage: Annotated[int, Meta(ge=1, le=125)]
+
+
+class Exchange(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the exchange is waited for, and how much of its market is read at the start."""
+
+    call_s: Annotated[float, Meta(ge=0.2, le=10)]
+    round_s: Annotated[float, Meta(ge=0.5, le=10)]
+    history_bars: Annotated[int, Meta(ge=2, le=1500)]
+
+
 class Paper(Struct, frozen=True, forbid_unknown_fields=True):
     """The paper account: what it starts with, what it pays, how it fills."""
 
@@ -51,8 +68,8 @@ class Paper(Struct, frozen=True, forbid_unknown_fields=True):
     taker_fee_bps: Decimal
     slippage_bps: Decimal
     volume_share_frac: Decimal
-    leverage: Decimal
-    position_mode: Literal["hedge", "one_way"]
+    maintenance_margin_pct: Decimal
+    liquidation_fee_pct: Decimal
 
     def __post_init__(self) -> None:
         _require("start_usd", self.start_usd, Decimal(1), Decimal(10**12))
@@ -60,7 +77,8 @@ class Paper(Struct, frozen=True, forbid_unknown_fields=True):
         _require("taker_fee_bps", self.taker_fee_bps, Decimal(0), Decimal(100))
         _require("slippage_bps", self.slippage_bps, Decimal(0), Decimal(1000))
         _require("volume_share_frac", self.volume_share_frac, Decimal("0.0001"), Decimal(1))
-        _require("leverage", self.leverage, Decimal(1), Decimal(125))
+        _require("maintenance_margin_pct", self.maintenance_margin_pct, Decimal(0), Decimal(50))
+        _require("liquidation_fee_pct", self.liquidation_fee_pct, Decimal(0), Decimal(10))
 
 
 class Sim(Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +151,8 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     journals: Journals
     alerts: Alerts
     risk_watch: RiskWatch
+    account: Account
+    exchange: Exchange
     paper: Paper
     sim: Sim
     replay: Replay
@@ -140,6 +160,13 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat: Heartbeat
     compare: Compare
     dashboard: Dashboard
+
+    def __post_init__(self) -> None:
+        # An account would be liquidated at once that must keep more than it had to bring.
+        most_pct = Decimal(50) / self.account.leverage
+        _require(
+            "paper.maintenance_margin_pct", self.paper.maintenance_margin_pct, Decimal(0), most_pct
+        )
 
 
 def _require(key: str, number: Decimal, least: Decimal, most: Decimal) -> None:

@@ -54,7 +54,8 @@ class Settings(Struct, frozen=True):
     """Everything a process is told at its start.
 
     `policy.strategies` are those of `market`; `account` names ledger, locks, ids and documents;
-    `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds.
+    `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds; `machine_dir` is
+    what all checkouts of this machine share, None on paper, which shares nothing.
     """
 
     root: Path
@@ -82,6 +83,7 @@ class Settings(Struct, frozen=True):
     nav_cutoff_ts_iso: float | None
     nav_cutoff_secago: float | None
     paper_faults: Path | None
+    machine_dir: Path | None
 
 
 def load(environ: Environ | None = None, over: Environ | None = None) -> Settings:
@@ -129,6 +131,7 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
         nav_cutoff_ts_iso=environment.read_cutoff_ts(values),
         nav_cutoff_secago=environment.read_cutoff_age(values),
         paper_faults=_paper_faults(values, trading),
+        machine_dir=None if trading.mode == "paper" else environment.read_machine_dir(values),
     )
 
 
@@ -224,7 +227,7 @@ def _read_policy(
     wrong = (
         *contradictions(strategy_file, limits, universe),
         *_margin_contradictions(limits, services),
-        *_timing_contradictions(strategy_file.strategy, limits, services),
+        *_timing_contradictions(strategy_file.strategy, limits, services, market),
     )
     if wrong:
         raise ConfigError("\n".join(f"{ops_dir}/{line}" for line in wrong))
@@ -235,17 +238,18 @@ def _read_policy(
         limits=limits,
         router=router,
         universe=universe,
-        leverage=float(services.paper.leverage),
+        leverage=float(services.account.leverage),
+        position_mode=services.account.position_mode,
         clamp=flags["RISK_ENGINE_V6_ENABLED"],
     )
 
 
 def _margin_contradictions(limits: RiskLimits, services: Services) -> Iterator[str]:
-    gross_pct, carried_pct = limits.book.gross_cap_pct, 100 * float(services.paper.leverage)
+    gross_pct, carried_pct = limits.book.gross_cap_pct, 100 * float(services.account.leverage)
     if gross_pct > carried_pct:
         yield (
             f"risk.toml: book.gross_cap_pct {gross_pct:g} is above {carried_pct:g}, which is what the "
-            f"account carries at paper.leverage of services.toml"
+            f"account carries at account.leverage of services.toml"
         )
 
 
@@ -258,14 +262,15 @@ def _read_intel(ops_dir: Path, universe: Universe) -> Intel:
 
 
 def _timing_contradictions(
-    strategies: tuple[Strategy, ...], limits: RiskLimits, services: Services
+    strategies: tuple[Strategy, ...], limits: RiskLimits, services: Services, market: Market
 ) -> Iterator[str]:
     """Name what the files and the suite's clocks say against each other."""
     try:
         ZoneInfo(limits.book.day_time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         yield f"risk.toml: book.day_time_zone: there is no time zone {limits.book.day_time_zone!r}"
-    round_s = services.executor.loop_s + WORK_ALLOWANCE_S
+    asking_s = services.exchange.round_s if market == "binance" else 0.0
+    round_s = services.executor.loop_s + WORK_ALLOWANCE_S + asking_s
     for key, least_s in (
         ("nav_max_age_s", 2 * round_s),
         ("market_max_age_s", 2 * round_s),
@@ -274,7 +279,7 @@ def _timing_contradictions(
         limit_s: float = getattr(limits.freshness, key)
         if limit_s < least_s:
             yield (
-                f"risk.toml: freshness.{key} {limit_s:g} is below {least_s:g}, twice what the loop "
+                f"risk.toml: freshness.{key} {limit_s:g} is below {least_s:g}, twice what a round "
                 f"of services.toml takes: it would veto a healthy book"
             )
     base_s: dict[Market, int] = {
@@ -283,11 +288,11 @@ def _timing_contradictions(
         "binance": RECORDED_BAR_S,
     }
     for strategy in strategies:
-        for market in strategy.markets:
-            if strategy.bar_s % base_s[market]:
+        for named in strategy.markets:
+            if strategy.bar_s % base_s[named]:
                 yield (
                     f"strategy.toml: strategy {strategy.name}: bar_s {strategy.bar_s} is no "
-                    f"multiple of the {base_s[market]} s bars of market {market}"
+                    f"multiple of the {base_s[named]} s bars of market {named}"
                 )
 
 

@@ -29,6 +29,7 @@ GROUND = {
     "execution.guards",
     "execution.services",
     "execution.settings",
+    "execution.small_files",
     "execution.v6_flags",
 }
 EDGES = {
@@ -91,8 +92,10 @@ ROOMS: dict[str, set[str]] = {
 ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
     "execution.intel_journals": "execution.intel_cycle",
+    "execution.ledger_doubt": "execution.ledger",
     "execution.ledger_file": "execution.ledger",
     "execution.ledger_rows": "execution.ledger",
+    "execution.ledger_views": "execution.ledger",
     "execution.limit_memory": "execution.order_desk",
     "execution.log_lines": "execution.service_loop",
 }

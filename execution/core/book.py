@@ -237,6 +237,7 @@ def _position(
         strategy=None if leg is None else leg.strategy,
         exit=None if leg is None else leg.exit,
         unprotected_since_ts=since,
+        stop_resting=key in found.resting,
     )
 
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 from execution.core import orders
 from execution.core.policy import ExitRules
+from execution.core.position_mode import Direction
 from execution.core.records import Action, ExitPlan, FlattenRequest, OrderRecord
 from execution.core.routing import urgency
-from execution.core.seam import LegKey, PositionSide, Side
+from execution.core.seam import LegKey, Side
 from execution.core.types import EngineState, OrderIntent, Position, Signal
 
 # The exchange's word for a stop that the market has reached already.
@@ -33,9 +34,9 @@ def plan(signal: Signal, mark: float, rules: ExitRules, bar_s: int) -> ExitPlan 
     return made if encloses(made, mark, signal.position_side) else None
 
 
-def encloses(plan: ExitPlan, mark: float, position_side: PositionSide) -> bool:
+def encloses(plan: ExitPlan, mark: float, direction: Direction) -> bool:
     """Tell whether stop and take profit are prices on their own sides of `mark`."""
-    if position_side == "SHORT":
+    if direction == "SHORT":
         low, high = plan.take_profit_price, plan.stop_price
     else:
         low, high = plan.stop_price, plan.take_profit_price

@@ -45,12 +45,22 @@ def decision_id(account: str, strategy: str, symbol: str, occasion: str, action:
 
 def client_id(mode: str, decision: str, attempt: int) -> str:
     """Name one attempt at one decision: at most 36 characters, and the same after a restart."""
-    return f"hg{mode[0]}-{decision}-{attempt}"
+    return f"{own_prefix(mode)}{decision}-{attempt}"
+
+
+def own_prefix(mode: str) -> str:
+    """Return how every order id begins that this suite makes in this mode."""
+    return f"hg{mode[0]}-"
 
 
 def is_own(client: str, mode: str) -> bool:
     """Tell whether an order id of the venue's was made by this suite in this mode."""
-    return client.startswith(f"hg{mode[0]}-")
+    return client.startswith(own_prefix(mode))
+
+
+def is_of_venue(client: str) -> bool:
+    """Tell whether the venue itself closed a leg: by liquidation, deleveraging or settlement."""
+    return client.startswith(("autoclose-", "adl_autoclose", "settlement_autoclose-"))
 
 
 def is_refused_quote(order: OrderRecord) -> bool:
@@ -86,7 +96,7 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
         side=route.side,
         position_side=route.position_side,
         type=leg.type,
-        qty=sizing.snap_qty(remaining_qty(route), rules),
+        qty=sizing.snap_qty(_at_once(remaining_qty(route), leg, rules), rules),
         price=_price(route, leg, quote, rules.tick_size) if leg.type == "LIMIT" else None,
         stop_price=_stop_price(route, rules.tick_size) if closes else None,
         reduce_only=route.reduce_only,
@@ -94,6 +104,13 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
         post_only=leg.post_only,
         signed_ts=now,
     )
+
+
+def _at_once(qty: Decimal, leg: RouteLeg, rules: SymbolRules) -> Decimal:
+    """Return what one order may ask for: some markets bound a market order lower than others."""
+    if leg.type == "LIMIT" or rules.market_max_qty is None:
+        return qty
+    return min(qty, rules.market_max_qty)
 
 
 def remaining_qty(route: Route) -> Decimal:

@@ -8,10 +8,11 @@ from functools import partial
 from execution.core import exits, orders, routing, signals, sizing
 from execution.core.guarded import Failed, guarded
 from execution.core.policy import Listing, Policy, Strategy
+from execution.core.position_mode import OPENS, Direction, direction_of, direction_opened, leg_side
 from execution.core.records import Route
 from execution.core.risk import engine, exposure, trading_state
 from execution.core.risk.checks import Context
-from execution.core.seam import Blind, MarketSnapshot, PositionSide, Side
+from execution.core.seam import Blind, MarketSnapshot
 from execution.core.types import (
     Approved,
     Decided,
@@ -19,12 +20,9 @@ from execution.core.types import (
     EngineState,
     Frame,
     OrderIntent,
-    Position,
     Signal,
     TradingState,
 )
-
-ENTRY_SIDE: dict[PositionSide, Side] = {"LONG": "BUY", "SHORT": "SELL"}
 
 
 def decide(seen: MarketSnapshot | Blind, state: EngineState, policy: Policy, now: float) -> Decided:
@@ -137,11 +135,14 @@ def _read_signals(
     said: list[Signal] = []
     answered: dict[tuple[str, str], float] = {}
     failures: list[Failed] = []
-    held: dict[tuple[str | None, str], list[PositionSide]] = {}
     # A leg that is being opened is left as one that is held.
-    legs: tuple[Position | Route, ...] = (*state.book.positions, *_opening(state))
-    for each in legs:
-        held.setdefault((each.strategy, each.symbol), []).append(each.position_side)
+    held: dict[tuple[str | None, str], list[Direction]] = {}
+    for position in state.book.positions:
+        leans = held.setdefault((position.strategy, position.symbol), [])
+        leans.append(direction_of(position.qty))
+    for route in _opening(state):
+        leans = held.setdefault((route.strategy, route.symbol), [])
+        leans.append(direction_opened(route.side))
     for strategy in policy.strategies if state.closed else ():
         for symbol in strategy.symbols:
             if (symbol, strategy.bar_s) not in state.closed:
@@ -172,7 +173,7 @@ def _withdrawn(said: tuple[Signal, ...], state: EngineState) -> Iterator[str]:
     """Yield the entries in flight whose own strategy says exit."""
     left = {(s.strategy, s.symbol, s.position_side) for s in said if s.action == "exit"}
     for route in _opening(state) if left else ():
-        if (route.strategy, route.symbol, route.position_side) in left:
+        if (route.strategy, route.symbol, direction_opened(route.side)) in left:
             yield route.decision_id
 
 
@@ -181,7 +182,8 @@ def _intents(
 ) -> Iterator[OrderIntent]:
     """Turn signals into intents: exits for legs the strategy holds, entries for empty ones.
 
-    A leg that is being left is not left twice, one that is being opened is not opened twice.
+    A leg that is being left is not left twice, one that is being opened is not opened twice. In
+    one-way mode an opposite entry first leaves what is held, and its own order waits for that.
     """
     held = {(p.symbol, p.position_side): p for p in state.book.positions}
     worked: tuple[Route | OrderIntent, ...] = (*state.recorded.routes.values(), *due)
@@ -189,14 +191,14 @@ def _intents(
     opening = {(w.strategy, w.symbol, w.position_side) for w in worked if w.action == "entry"}
     strategies = {strategy.name: strategy for strategy in policy.strategies}
     for signal in said:
-        key = (signal.symbol, signal.position_side)
+        key = (signal.symbol, leg_side(policy.position_mode, signal.position_side))
         position = held.get(key)
-        if signal.action == "exit":
-            if position is not None and position.strategy == signal.strategy and key not in leaving:
-                yield exits.leave(position, policy.account, "exit", exits.SIGNAL)
-        elif (signal.strategy, *key) not in opening and (
-            position is None or position.strategy != signal.strategy
-        ):
+        own = position if position is not None and position.strategy == signal.strategy else None
+        ahead = own is not None and direction_of(own.qty) == signal.position_side
+        if own is not None and key not in leaving and ahead == (signal.action == "exit"):
+            leaving.add(key)
+            yield exits.leave(own, policy.account, "exit", exits.SIGNAL)
+        if signal.action == "entry" and not ahead and (signal.strategy, *key) not in opening:
             intent = _entry(signal, strategies[signal.strategy], state, policy)
             if intent is not None:
                 yield intent
@@ -220,8 +222,8 @@ def _entry(
         ),
         strategy=strategy.name,
         symbol=signal.symbol,
-        position_side=signal.position_side,
-        side=ENTRY_SIDE[signal.position_side],
+        position_side=leg_side(policy.position_mode, signal.position_side),
+        side=OPENS[signal.position_side],
         action="entry",
         qty=sizing.size(nav_usd, factor, quote.mark, policy.sizing, rules),
         mark_price=quote.mark,

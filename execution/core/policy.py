@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.position_mode import PositionMode
 from execution.core.records import RoutePolicy
 from execution.core.types import Tier
 
@@ -187,6 +188,7 @@ class Listing(Struct, frozen=True, forbid_unknown_fields=True):
     min_notional_usd: DecimalNumber
     half_spread_bps: Bps
     sim: SimPath | None = None
+    trading: bool = True
 
     def __post_init__(self) -> None:
         for key in ("tick_size", "step_size", "min_qty", "max_qty", "min_notional_usd"):
@@ -274,8 +276,8 @@ class Router(Struct, frozen=True, forbid_unknown_fields=True):
 class Policy(Struct, frozen=True):
     """Everything a decision reads besides the tick itself.
 
-    `clamp` is the v6 engine's flag; `leverage` is what the venue is set to; `tuned` takes the place
-    of the router's default for the symbols it names.
+    `clamp` is the v6 engine's flag; `leverage` and `position_mode` are what the venue is set to;
+    `tuned` takes the place of the router's default for the symbols it names.
     """
 
     account: str
@@ -285,6 +287,7 @@ class Policy(Struct, frozen=True):
     router: Router
     universe: Universe
     leverage: float
+    position_mode: PositionMode
     clamp: bool
     tuned: Mapping[str, RoutePolicy] = {}
 

@@ -49,29 +49,38 @@ def compare(
 
 def mismatches(legs: Mapping[LegKey, LegRecord], account: Account) -> dict[str, str]:
     """Return, by symbol, where the venue's position is not the sum of the ledger's fills."""
+    return {
+        symbol: f"position_mismatch {side}: ledger {here}, venue {there}"
+        for (symbol, side), (here, there) in unlike(legs, account).items()
+    }
+
+
+def unlike(
+    legs: Mapping[LegKey, LegRecord], account: Account
+) -> dict[LegKey, tuple[Decimal, Decimal]]:
+    """Return the legs that differ, with what the ledger and what the venue holds."""
     here: dict[LegKey, Decimal] = {key: leg.qty for key, leg in legs.items()}
     there: dict[LegKey, Decimal] = {
         (position.symbol, position.position_side): position.qty for position in account.positions
     }
     return {
-        key[
-            0
-        ]: f"position_mismatch {key[1]}: ledger {here.get(key, ZERO)}, venue {there.get(key, ZERO)}"
+        key: (here.get(key, ZERO), there.get(key, ZERO))
         for key in sorted(here.keys() | there.keys())
         if here.get(key, ZERO) != there.get(key, ZERO)
     }
 
 
 def settled(
-    order: OrderRecord, answer: VenueOrder | NotFound, now: float
+    order: OrderRecord, answer: VenueOrder | NotFound, age_s: float
 ) -> tuple[OrderState, str] | None:
     """Return the state that a lookup proves, with its reason; None while it proves nothing.
 
     A terminal state counts once every fill that the venue reports is in the ledger, and is UNKNOWN
-    until then. "Not found" is final only when the request can no longer arrive.
+    until then. "Not found" is final only when the request can no longer arrive; `age_s` is for how
+    long, at least, it has been under way.
     """
     if isinstance(answer, NotFound):
-        early = now < order.signed_ts + VISIBLE_AFTER_S
+        early = age_s < VISIBLE_AFTER_S
         if order.state != "UNKNOWN":
             return "UNKNOWN", "not found yet" if early else "lost at the venue"
         return None if early or order.filled_qty > 0 else ("NEVER", "never reached the venue")

@@ -212,19 +212,38 @@ class RouteEnd(Struct, frozen=True):
     trades: tuple[Trade, ...]
 
 
+class Settled(Struct, frozen=True):
+    """What one reconciliation found; `complete` unless the venue left a question open.
+
+    `unread` are the symbols that differ and whose trades could not be read; `unaccounted` the held
+    legs that this ledger cannot account for, until a person has acknowledged them.
+    """
+
+    complete: bool
+    trades: tuple[Trade, ...] = ()
+    closed: tuple[ClosedTrade, ...] = ()
+    changes: tuple[OrderChange, ...] = ()
+    halts: dict[str, str] = {}
+    unread: frozenset[str] = frozenset()
+    unaccounted: frozenset[LegKey] = frozenset()
+
+
 class Recorded(Struct, frozen=True):
     """What `desk.record` found: the ledger's present view, and what is new in it.
 
-    `protected` are the legs whose stop rests at the venue, or which have a plan where the venue
-    rests none. `unread` are the symbols that differ and whose trades could not be read, `halts` says
-    why a symbol is halted, `day` is the present day in the book's own time zone. `steady_s` is the
-    time on the clock that nobody sets; on it are the times of recent `entries` by symbol, and of
-    recent `rejects` by symbol and code.
+    `resting` are the legs whose stop rests at the venue; `protected` are these or, where the venue
+    rests none, the legs that have a plan. `unread` are the symbols that differ and whose trades could
+    not be read, `unaccounted` the held legs of a missing or older ledger that nobody has acknowledged,
+    `halts` says why a symbol is halted, `day` is the present day in the book's own time zone,
+    `disarmed` says whether real money would be traded without leave. `steady_s` is the time on the
+    clock that nobody sets; on it are the times of recent `entries` by symbol, and of recent `rejects`
+    by symbol and code.
     """
 
     day: str
     steady_s: float = 0.0
     legs: Mapping[LegKey, LegRecord] = {}
+    resting: frozenset[LegKey] = frozenset()
     protected: frozenset[LegKey] = frozenset()
     open_orders: tuple[OrderRecord, ...] = ()
     routes: Mapping[str, Route] = {}
@@ -235,9 +254,11 @@ class Recorded(Struct, frozen=True):
     rejects: Mapping[RejectKey, tuple[float, ...]] = {}
     halts: Mapping[str, str] = {}
     unread: frozenset[str] = frozenset()
+    unaccounted: frozenset[LegKey] = frozenset()
     kill: KillLatch | None = None
     flatten: tuple[FlattenRequest, ...] = ()
     low_disk: bool = False
+    disarmed: bool = False
     trades: tuple[Trade, ...] = ()
     closed: tuple[ClosedTrade, ...] = ()
     changes: tuple[OrderChange, ...] = ()

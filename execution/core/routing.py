@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from execution.core.orders import OPEN, budget_price, next_leg, quotes_spent, remaining_qty
 from execution.core.policy import Policy, Router
-from execution.core.records import OrderRecord, Route, RouteLeg, RoutePolicy, Tuning
-from execution.core.seam import ZERO, Quote, SymbolRules
+from execution.core.position_mode import opposes
+from execution.core.records import LegRecord, OrderRecord, Route, RouteLeg, RoutePolicy, Tuning
+from execution.core.seam import ZERO, LegKey, Quote, SymbolRules
 from execution.core.types import Approved, Decided, RoutePlan, TradingStateName
 
 TAKER = RouteLeg(type="MARKET", post_only=False, offset_bps=0.0, rest_s=0.0)
@@ -65,6 +67,35 @@ def _quotes(router: Router, used: RoutePolicy, bar_s: int, *, hurry: bool) -> tu
         refusals=router.post_only_refusals,
     )
     return (quote,) * count
+
+
+def leaving(routes: Iterable[Route], legs: Mapping[LegKey, LegRecord]) -> Mapping[LegKey, int]:
+    """Return how urgently legs are being left; one that is gone is left no more."""
+    found: dict[LegKey, int] = {}
+    for route in routes:
+        key = (route.symbol, route.position_side)
+        if key in legs or route.position_side != "BOTH":
+            found[key] = max(urgency(route), found.get(key, 0))
+    return found
+
+
+def is_needed(route: Route, leg: LegRecord | None, leaving: Mapping[LegKey, int]) -> bool:
+    """Tell whether what the route would reduce is still there, or its leg is still to be opened.
+
+    An exit is not needed beside a more urgent one. An entry is not while its leg is being left,
+    unless that makes room for it.
+    """
+    now_left = leaving.get((route.symbol, route.position_side), 0)
+    if not route.reduce_only:
+        return now_left == 0 or must_wait(route, leg)
+    if route.action == "exit" and urgency(route) < now_left:
+        return False
+    return leg is not None and route.position_id in (None, leg.position_id)
+
+
+def must_wait(route: Route, leg: LegRecord | None) -> bool:
+    """Tell whether an entry would cross zero: in one-way mode what is held is left first."""
+    return not route.reduce_only and leg is not None and opposes(route.side, leg.qty)
 
 
 def step(

@@ -62,7 +62,11 @@ class Quote(Struct, frozen=True, gc=False):
 
 
 class SymbolRules(Struct, frozen=True, gc=False):
-    """What the exchange accepts for one symbol: grids, minima, and whether it trades."""
+    """What the exchange accepts for one symbol: grids, minima, and whether it trades.
+
+    A MARKET order may be bounded lower than others; a price is held within these multiples of the
+    mark. None is a bound that the market does not state.
+    """
 
     tick_size: Decimal
     step_size: Decimal
@@ -70,6 +74,9 @@ class SymbolRules(Struct, frozen=True, gc=False):
     max_qty: Decimal
     min_notional_usd: Decimal
     trading: bool = True
+    market_max_qty: Decimal | None = None
+    price_down_mult: Decimal | None = None
+    price_up_mult: Decimal | None = None
 
 
 class VenuePosition(Struct, frozen=True, gc=False):

@@ -8,17 +8,18 @@ from typing import Literal
 
 from execution.core import indicators
 from execution.core.policy import Strategy, Trend, ZScore
-from execution.core.seam import Bar, PositionSide
+from execution.core.position_mode import Direction
+from execution.core.seam import Bar
 from execution.core.types import Signal
 
 Bars = tuple[Bar, ...]
-Want = tuple[Literal["entry", "exit"], PositionSide]
+Want = tuple[Literal["entry", "exit"], Direction]
 # How strongly, in the strategy's own unit, and what; None where the bars do not carry an answer.
 Said = tuple[float, list[Want]] | None
 
 
 def read(
-    strategy: Strategy, symbol: str, bars: Bars, held: Collection[PositionSide]
+    strategy: Strategy, symbol: str, bars: Bars, held: Collection[Direction]
 ) -> tuple[Signal, ...]:
     """Return what `strategy` wants on the last of `bars`: exits of what it holds, then entries."""
     said = zscore(strategy, bars) if isinstance(strategy, ZScore) else trend(strategy, bars)
@@ -67,7 +68,7 @@ def trend(strategy: Trend, bars: Bars) -> Said:
         wants.append(("exit", "LONG"))
     if after > 0:
         wants.append(("exit", "SHORT"))
-    crossed: PositionSide | None = None
+    crossed: Direction | None = None
     if before <= 0 < after:
         crossed = "LONG"
     elif before >= 0 > after:

@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from execution.core.guarded import Failed
+from execution.core.position_mode import Direction
 from execution.core.records import (
     Action,
     Anchors,
@@ -42,7 +43,10 @@ TradingStateName = Literal["ACTIVE", "REDUCING", "HALTED"]
 
 
 class Position(Struct, frozen=True, gc=False):
-    """One open leg, marked, with its plan; `leverage` as the venue says."""
+    """One open leg, marked, with its plan; `leverage` as the venue says.
+
+    `stop_resting` is whether its stop rests at the venue, so that it holds without this process.
+    """
 
     symbol: str
     position_side: PositionSide
@@ -57,6 +61,7 @@ class Position(Struct, frozen=True, gc=False):
     strategy: str | None
     exit: ExitPlan | None
     unprotected_since_ts: float | None
+    stop_resting: bool = False
 
 
 class Doubt(Struct, frozen=True, gc=False):
@@ -133,7 +138,7 @@ class Signal(Struct, frozen=True, gc=False):
 
     strategy: str
     symbol: str
-    position_side: PositionSide
+    position_side: Direction
     action: Literal["entry", "exit"]
     bar_open_ts: float
     strength: float

@@ -50,7 +50,10 @@ class ExitRow(Row, frozen=True, kw_only=True):
 
 
 class PositionRow(Row, frozen=True, kw_only=True):
-    """One open leg; `qty` and `notional_usd` are negative for a short."""
+    """One open leg; `qty` and `notional_usd` are negative for a short.
+
+    `stop_resting`: its stop rests at the venue, and holds also while nothing may be sent.
+    """
 
     symbol: Text
     position_side: PositionSide = field(name="positionSide")
@@ -64,6 +67,7 @@ class PositionRow(Row, frozen=True, kw_only=True):
     exit: ExitRow | None
     strategy: str | None = None
     unprotected_since_ts: float | None = None
+    stop_resting: bool = False
 
 
 class Positions(Envelope, frozen=True, kw_only=True):

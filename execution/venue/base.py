@@ -107,3 +107,6 @@ class Market(Protocol):
 
         A long absence is caught up over several reads; until then the quotes are old and say so.
         """
+
+    def health(self) -> VenueHealth:
+        """Report on the connection itself."""

@@ -59,6 +59,7 @@ def rules_of(listings: Iterable[Listing]) -> dict[str, SymbolRules]:
             min_qty=listing.min_qty,
             max_qty=listing.max_qty,
             min_notional_usd=listing.min_notional_usd,
+            trading=listing.trading,
         )
         for listing in listings
     }

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from execution.core.position_mode import PositionMode
 from execution.core.seam import (
     ZERO,
     Accepted,
@@ -25,10 +26,12 @@ from execution.core.seam import (
     VenueOrder,
 )
 from execution.errors import ConfigError, VenueUnavailable
-from execution.venue import paper_account, paper_matching
+from execution.venue import paper_account, paper_liquidation, paper_matching
 from execution.venue.base import Market, MarketView
 from execution.venue.paper_account import PaperAccount, PaperOrder, PaperTerms, exact
 from execution.venue.paper_admission import crosses, refuse
+from execution.venue.paper_liquidation import Liquidated
+from execution.venue.paper_matching import Conditions, Reach
 from execution.venue.paper_store import Changes, PaperStore, SeriesClock
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ _Event = tuple[float, int, str, Bar | tuple[float, float]]
 
 
 class PaperVenue:
-    """A paper account in hedge mode on any market.
+    """A paper account on any market, in hedge or in one-way mode.
 
     Whatever it answers is durable in `store` before; memory follows the file, never the reverse.
     """
@@ -52,23 +55,25 @@ class PaperVenue:
     rests_stops = True
 
     def __init__(
-        self, market: Market, store: PaperStore, terms: PaperTerms, position_mode: str = "hedge"
+        self,
+        market: Market,
+        store: PaperStore,
+        terms: PaperTerms,
+        position_mode: PositionMode = "hedge",
     ) -> None:
-        if position_mode != "hedge":
-            raise ConfigError(
-                f"services.toml: paper.position_mode {position_mode!r}: the paper venue keeps a"
-                ' long and a short leg only; set it to "hedge"'
-            )
+        if store.saved is not None:
+            _refuse_change(store.saved[0], position_mode)
         self._market = market
         self._store = store
         self._terms = terms
+        self._mode = position_mode
         self._is_open = False
         self._view: MarketView | None = None
         self._shown: Account | None = None
         self._quiet_since_ts = -math.inf
         self._account: PaperAccount | None = None
         self._clock: SeriesClock | None = None
-        self._reach: dict[str, paper_matching.Reach] = {}
+        self._reach: dict[str, Reach] = {}
         if store.saved is not None:
             self._hold(*store.saved)
 
@@ -139,11 +144,13 @@ class PaperVenue:
     def _touching(self, view: MarketView, matched_ts: float) -> list[_Event]:
         """Find the new bars that an order can notice; orders only leave while they are met."""
         bar_s = view.bar_s
+        # A leg that opens in one of several bars can be liquidated in the next of them.
+        whole = any(len(bars) > 1 for bars in view.bars.values())
         return [
             (bar.ts + bar_s, 0, symbol, bar)
             for symbol, (low, high) in self._reach.items()
             for bar in view.bars.get(symbol, ())
-            if (bar.low <= low or bar.high >= high) and bar.ts + bar_s > matched_ts
+            if (whole or bar.low <= low or bar.high >= high) and bar.ts + bar_s > matched_ts
         ]
 
     def _meet(self, view: MarketView, before: Changes, events: list[_Event]) -> Changes:
@@ -160,6 +167,12 @@ class PaperVenue:
                 account = matched.account
                 orders.update({order.seen.venue_order_id: order for order in matched.orders})
                 trades += matched.trades
+                ended = self._liquidate(view, account, symbol, bar)
+                if ended is not None:
+                    account = ended.account
+                    orders.update({order.seen.venue_order_id: order for order in ended.orders})
+                    trades += ended.trades
+                    cash += ended.cash
             else:
                 mark, (ts, rate) = _mark(view, symbol, close_ts), event
                 account, rows = paper_account.pay_funding(
@@ -167,6 +180,15 @@ class PaperVenue:
                 )
                 cash += rows
         return Changes(account, before.clock, tuple(orders.values()), tuple(trades), tuple(cash))
+
+    def _liquidate(
+        self, view: MarketView, account: PaperAccount, symbol: str, bar: Conditions
+    ) -> Liquidated | None:
+        if not account.legs:
+            return None
+        others = {leg.symbol for leg in account.legs.values() if leg.symbol in view.quotes}
+        marks = {other: exact(_mark(view, other, bar.close_ts)) for other in others}
+        return paper_liquidation.liquidate(account, symbol, bar, marks, self._terms)
 
     def _keep_quiet_clock(self, account: PaperAccount, clock: SeriesClock) -> None:
         due = clock.matched_ts - self._quiet_since_ts >= QUIET_COMMIT_S
@@ -183,7 +205,10 @@ class PaperVenue:
     def _hold(self, account: PaperAccount, clock: SeriesClock) -> None:
         self._account, self._clock = account, clock
         self._quiet_since_ts = clock.matched_ts
-        self._reach = paper_matching.reaches(account.orders.values())
+        self._reach = _either(
+            paper_matching.reaches(account.orders.values()),
+            paper_liquidation.reaches(account, self._terms),
+        )
         self._shown = None
 
     # ------------------------------------------------------------ orders
@@ -193,7 +218,7 @@ class PaperVenue:
         if view is None or account is None or clock is None:
             return NO_MARKET
         rules = view.rules.get(order.symbol)
-        refused = refuse(order, account, rules, view.quotes, self._terms)
+        refused = refuse(order, account, rules, view.quotes, self._terms, self._mode)
         if refused is not None:
             return refused
         number = account.last_id + 1
@@ -264,10 +289,32 @@ class PaperVenue:
         return Blind(0.0 if self._clock is None else self._clock.matched_ts, str(error))
 
     def health(self) -> VenueHealth:
-        return VenueHealth()
+        return self._market.health()
 
     def close(self) -> None:
         self._store.close()
+
+
+def _refuse_change(account: PaperAccount, mode: PositionMode) -> None:
+    """Refuse another mode than the one in which something is held or rests, as the exchange does."""
+    resting = (order.seen for order in account.orders.values())
+    for symbol, side in (*account.legs, *((o.symbol, o.position_side) for o in resting)):
+        if (side == "BOTH") != (mode == "one_way"):
+            raise ConfigError(
+                f"services.toml: account.position_mode {mode!r}: the paper account holds"
+                f" {symbol} {side}: set the other mode, `hedge flatten`, stop,"
+                " and change it then"
+            )
+
+
+def _either(one: dict[str, Reach], other: dict[str, Reach]) -> dict[str, Reach]:
+    """Return the reaches within which nothing of either happens."""
+    nothing = (-math.inf, math.inf)
+    found = {}
+    for symbol in one.keys() | other.keys():
+        (low, high), (least, most) = one.get(symbol, nothing), other.get(symbol, nothing)
+        found[symbol] = (max(low, least), min(high, most))
+    return found
 
 
 def _in_time(event: _Event) -> tuple[float, int, str]:

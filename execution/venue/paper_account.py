@@ -18,8 +18,8 @@ from execution.core.seam import (
     Account,
     CashRow,
     LegKey,
+    NewOrder,
     PositionSide,
-    Side,
     Trade,
     VenueOrder,
     VenuePosition,
@@ -32,7 +32,11 @@ NO_ASSETS: Mapping[str, Decimal] = {}
 
 
 class PaperTerms(Struct, frozen=True):
-    """What the paper exchange charges and allows; `slippage_bps` is beyond the half-spread."""
+    """What the paper exchange charges and allows.
+
+    `slippage_bps` is beyond the half-spread. The maintenance margin is one rate for every size; the
+    liquidation fee is beside the taker's.
+    """
 
     start_usd: Decimal
     maker_fee_bps: Decimal
@@ -40,6 +44,8 @@ class PaperTerms(Struct, frozen=True):
     slippage_bps: Decimal
     volume_share_frac: Decimal
     leverage: Decimal
+    maintenance_margin_pct: Decimal
+    liquidation_fee_pct: Decimal
 
 
 class PaperOrder(Struct, frozen=True, gc=False):
@@ -50,7 +56,7 @@ class PaperOrder(Struct, frozen=True, gc=False):
 
 
 class Leg(Struct, frozen=True, gc=False):
-    """One open leg: `qty` above 0, and what it cost, so that partial closes add up."""
+    """One open leg and what it cost, so that partial closes add up; both below 0 for a short."""
 
     symbol: str
     position_side: PositionSide
@@ -81,9 +87,21 @@ def usd(amount: Decimal) -> Decimal:
     return amount.quantize(CENT)
 
 
-def reduces(position_side: PositionSide, side: Side) -> bool:
-    """Tell whether an order makes its leg smaller; in hedge mode the two sides say so."""
-    return (position_side == "LONG") == (side == "SELL")
+def only_reduces(order: NewOrder | VenueOrder) -> bool:
+    """Tell whether an order may do nothing but make its leg smaller.
+
+    It says so itself or, in hedge mode, its two sides do.
+    """
+    closes = {("LONG", "SELL"), ("SHORT", "BUY")}
+    return order.reduce_only or order.close_position or (order.position_side, order.side) in closes
+
+
+def reducible_qty(account: PaperAccount, order: NewOrder | VenueOrder) -> Decimal:
+    """Return how much of its leg an order could take off; 0 where it would add to it."""
+    leg = account.legs.get((order.symbol, order.position_side))
+    if leg is None or (leg.qty > 0) == (order.side == "BUY"):
+        return ZERO
+    return leg.qty.copy_abs()
 
 
 def begin(start_usd: Decimal, ts: float) -> tuple[PaperAccount, CashRow]:
@@ -112,12 +130,12 @@ def fill(
     ts: float,
     terms: PaperTerms,
 ) -> tuple[PaperAccount, Trade]:
-    """Book one execution of `order`; a reducing one must not be larger than its leg."""
+    """Book one execution of `order`; one that only reduces must not be larger than its leg."""
     notional = usd(price * qty)
     fee = usd(notional * (terms.maker_fee_bps if maker else terms.taker_fee_bps) / BPS)
     leg, realized = _turned(account.legs, order, qty, notional)
     legs = dict(account.legs)
-    if leg.qty > 0:
+    if leg.qty != 0:
         legs[leg.symbol, leg.position_side] = leg
     else:
         del legs[leg.symbol, leg.position_side]
@@ -154,29 +172,34 @@ def fill(
 def _turned(
     legs: Mapping[LegKey, Leg], order: VenueOrder, qty: Decimal, notional: Decimal
 ) -> tuple[Leg, Decimal]:
-    """Return the leg after `qty` more or less of it, and what that realized."""
+    """Return the leg after `qty` more or less of it, and what that realized.
+
+    In one-way mode an opposite order first reduces; what is left of it opens the other way.
+    """
     nothing = Leg(order.symbol, order.position_side, ZERO, ZERO)
     leg = legs.get((order.symbol, order.position_side), nothing)
-    if not reduces(order.position_side, order.side):
-        return replace(leg, qty=leg.qty + qty, cost_usd=leg.cost_usd + notional), ZERO
-    if qty > leg.qty:
+    more, worth = (qty, notional) if order.side == "BUY" else (-qty, -notional)
+    if leg.qty * more >= 0:
+        return replace(leg, qty=leg.qty + more, cost_usd=leg.cost_usd + worth), ZERO
+    held_qty = leg.qty.copy_abs()
+    if qty > held_qty and only_reduces(order):
         raise ValueError(f"{order.client_id}: {qty} would turn a leg of {leg.qty} around")
     # The last piece takes what is left of the cost: rounding never stays behind.
-    cost = leg.cost_usd if qty == leg.qty else usd(leg.cost_usd * qty / leg.qty)
-    gain = notional - cost if order.position_side == "LONG" else cost - notional
-    return replace(leg, qty=leg.qty - qty, cost_usd=leg.cost_usd - cost), gain
+    cost = leg.cost_usd if qty >= held_qty else usd(leg.cost_usd * qty / held_qty)
+    closing = worth if qty <= held_qty else usd(worth * held_qty / qty)
+    left_usd = leg.cost_usd - cost + worth - closing
+    return replace(leg, qty=leg.qty + more, cost_usd=left_usd), ZERO - closing - cost
 
 
 def pay_funding(
     account: PaperAccount, symbol: str, mark: Decimal, rate: Decimal, ts: float
 ) -> tuple[PaperAccount, tuple[CashRow, ...]]:
-    """Pay or receive funding on the legs of `symbol`; longs pay a positive rate."""
+    """Pay or receive funding on the legs of `symbol`; who is long pays a positive rate."""
     rows = []
     for leg in account.legs.values():
         if leg.symbol != symbol:
             continue
-        due = usd(leg.qty * mark * rate)
-        amount = ZERO - due if leg.position_side == "LONG" else due
+        amount = ZERO - usd(leg.qty * mark * rate)
         cash_id = f"funding:{symbol}:{leg.position_side}:{round(ts * 1000)}"
         rows.append(CashRow(cash_id, "funding", ASSET, amount, symbol, ts))
     if not rows:
@@ -205,7 +228,7 @@ def _position(leg: Leg, leverage: Decimal) -> VenuePosition:
     return VenuePosition(
         symbol=leg.symbol,
         position_side=leg.position_side,
-        qty=leg.qty if leg.position_side == "LONG" else -leg.qty,
+        qty=leg.qty,
         entry_price=usd(leg.cost_usd / leg.qty),
         leverage=leverage,
     )

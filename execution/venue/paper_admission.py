@@ -7,8 +7,16 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import chain
 
-from execution.core.seam import ZERO, NewOrder, Quote, Rejected, SymbolRules, VenueOrder
-from execution.venue.paper_account import PaperAccount, PaperTerms, exact, reduces
+from execution.core.position_mode import PositionMode
+from execution.core.seam import NewOrder, Quote, Rejected, SymbolRules
+from execution.venue import paper_margin
+from execution.venue.paper_account import (
+    PaperAccount,
+    PaperTerms,
+    exact,
+    only_reduces,
+    reducible_qty,
+)
 
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 
@@ -19,6 +27,7 @@ def refuse(
     rules: SymbolRules | None,
     quotes: Mapping[str, Quote],
     terms: PaperTerms,
+    mode: PositionMode,
 ) -> Rejected | None:
     """Return the first reason why the exchange would not take `order`, or None."""
     quote = quotes.get(order.symbol)
@@ -26,7 +35,7 @@ def refuse(
         return Rejected("-1121", f"{order.symbol} has no rules or no price here")
     # Chained lazily: a check may rely on what those before it have refused.
     refusals = chain(
-        _malformed(order),
+        _malformed(order, mode),
         _off_limits(order, account, rules),
         _off_grid(order, rules),
         _mistimed(order, quote),
@@ -44,11 +53,13 @@ def crosses(order: NewOrder, quote: Quote) -> bool:
     return order.price <= exact(quote.bid)
 
 
-def _malformed(order: NewOrder) -> Iterator[Rejected]:
+def _malformed(order: NewOrder, mode: PositionMode) -> Iterator[Rejected]:
     if _CLIENT_ID.fullmatch(order.client_id) is None:
         yield Rejected("-4015", "client id: 1 to 36 characters of [.A-Z:/a-z0-9_-]")
-    if order.position_side == "BOTH":
-        yield Rejected("-4061", "position side BOTH: this account is in hedge mode")
+    if (order.position_side == "BOTH") != (mode == "one_way"):
+        yield Rejected(
+            "-4061", f"position side {order.position_side}: this account is in {mode} mode"
+        )
     needs = {"LIMIT": ("price", order.price), "STOP_MARKET": ("stop_price", order.stop_price)}
     name, value = needs.get(order.type, ("qty", order.qty))
     if value is None or not value.is_finite() or value <= 0:
@@ -62,11 +73,9 @@ def _malformed(order: NewOrder) -> Iterator[Rejected]:
 def _off_limits(order: NewOrder, account: PaperAccount, rules: SymbolRules) -> Iterator[Rejected]:
     if any(order.client_id == known.seen.client_id for known in account.orders.values()):
         yield Rejected("-4116", f"client id {order.client_id} is in use by an open order")
-    closing = reduces(order.position_side, order.side)
-    if (order.reduce_only or order.close_position) and not closing:
-        yield Rejected("-2022", f"{order.side} does not reduce a {order.position_side} leg")
-    if closing and (order.symbol, order.position_side) not in account.legs:
-        yield Rejected("-2022", f"no {order.position_side} leg of {order.symbol} to reduce")
+    closing = only_reduces(order)
+    if closing and reducible_qty(account, order) == 0:
+        yield Rejected("-2022", f"{order.side} reduces no {order.position_side} leg there is")
     if not rules.trading and not closing:
         yield Rejected("-4140", f"{order.symbol} is not trading")
 
@@ -112,41 +121,15 @@ def _unaffordable(
     rules: SymbolRules,
     terms: PaperTerms,
 ) -> Iterator[Rejected]:
-    if reduces(order.position_side, order.side):
+    if only_reduces(order):
         return
     quote = quotes[order.symbol]
     touch = exact(quote.ask if order.side == "BUY" else quote.bid)
-    notional = order.qty * _asked(order, touch)
+    notional = order.qty * paper_margin.asked_price(order, touch)
     if notional < rules.min_notional_usd:
         yield Rejected("-4164", f"notional {notional} is below {rules.min_notional_usd}")
-    bound, equity = _bound_and_equity(account, quotes)
-    needed = (bound + notional) / terms.leverage
+    marks = {symbol: exact(each.mark) for symbol, each in quotes.items()}
+    needed = paper_margin.bound_usd(account, marks, order, notional) / terms.leverage
+    equity = paper_margin.equity_usd(account, marks)
     if needed > equity:
         yield Rejected("-2019", f"margin {needed:.2f} needed, {equity:.2f} there")
-
-
-def _bound_and_equity(
-    account: PaperAccount, quotes: Mapping[str, Quote]
-) -> tuple[Decimal, Decimal]:
-    """Return the notional that legs and entry orders bind, and the wallet marked to market."""
-    bound, equity = ZERO, account.wallet_usd
-    for leg in account.legs.values():
-        quote = quotes.get(leg.symbol)
-        worth = leg.cost_usd if quote is None else leg.qty * exact(quote.mark)
-        gain = worth - leg.cost_usd
-        bound += worth
-        equity += gain if leg.position_side == "LONG" else -gain
-    for resting in account.orders.values():
-        seen = resting.seen
-        if reduces(seen.position_side, seen.side):
-            continue
-        quote = quotes.get(seen.symbol)
-        mark = ZERO if quote is None else exact(quote.mark)
-        bound += (seen.qty - seen.filled_qty) * _asked(seen, mark)
-    return bound, equity
-
-
-def _asked(order: NewOrder | VenueOrder, market: Decimal) -> Decimal:
-    """Return the price that an order names, else the market's."""
-    named = order.stop_price if order.type == "STOP_MARKET" else order.price
-    return market if named is None else named

@@ -16,7 +16,15 @@ from msgspec.structs import replace
 
 from execution.core.seam import Bar, Side, SymbolRules, Trade, VenueOrder
 from execution.venue import paper_account
-from execution.venue.paper_account import BPS, PaperAccount, PaperOrder, PaperTerms, exact, reduces
+from execution.venue.paper_account import (
+    BPS,
+    PaperAccount,
+    PaperOrder,
+    PaperTerms,
+    exact,
+    only_reduces,
+    reducible_qty,
+)
 
 # Below the first or above the second, a bar cannot touch any order of its symbol.
 Reach = tuple[float, float]
@@ -116,12 +124,11 @@ def _meet(
         return account, rests, None
     held = None
     qty = seen.qty - seen.filled_qty
-    if reduces(seen.position_side, seen.side):
-        leg = account.legs.get((seen.symbol, seen.position_side))
-        if leg is None:
-            return account, PaperOrder(replace(seen, state="EXPIRED"), takes=False), None
+    if only_reduces(seen):
         # Never more than the leg holds at this moment: a close can neither enlarge nor flip.
-        held = leg.qty
+        held = reducible_qty(account, seen)
+        if held == 0:
+            return account, PaperOrder(replace(seen, state="EXPIRED"), takes=False), None
         qty = held if seen.close_position else min(qty, held)
     if maker:
         qty = min(qty, volume_qty // bar.rules.step_size * bar.rules.step_size)
@@ -150,13 +157,13 @@ def _price(order: PaperOrder, bar: Conditions) -> tuple[Decimal | None, bool]:
     """Return at what price the bar fills the order, None when it does not, and whether as maker."""
     seen = order.seen
     if seen.type == "MARKET":
-        return _crossed(seen.side, bar.open, bar), False
+        return crossed(seen.side, bar.open, bar), False
     if seen.stop_price is not None:
         return _stopped(seen.side, seen.stop_price, bar), False
     if seen.price is None:
         return None, False
     if order.takes:
-        price = _crossed(seen.side, bar.open, bar)
+        price = crossed(seen.side, bar.open, bar)
         if price <= seen.price if seen.side == "BUY" else price >= seen.price:
             return price, False
     return _traded_through(seen.side, seen.price, bar), True
@@ -165,8 +172,8 @@ def _price(order: PaperOrder, bar: Conditions) -> tuple[Decimal | None, bool]:
 def _stopped(side: Side, stop: Decimal, bar: Conditions) -> Decimal | None:
     # A bar that opens beyond the stop fills from its open: the gap is the account's.
     if side == "SELL":
-        return _crossed(side, min(stop, bar.open), bar) if bar.low <= stop else None
-    return _crossed(side, max(stop, bar.open), bar) if bar.high >= stop else None
+        return crossed(side, min(stop, bar.open), bar) if bar.low <= stop else None
+    return crossed(side, max(stop, bar.open), bar) if bar.high >= stop else None
 
 
 def _traded_through(side: Side, price: Decimal, bar: Conditions) -> Decimal | None:
@@ -176,7 +183,7 @@ def _traded_through(side: Side, price: Decimal, bar: Conditions) -> Decimal | No
     return max(price, bar.low) if bar.high > price else None
 
 
-def _crossed(side: Side, base: Decimal, bar: Conditions) -> Decimal:
+def crossed(side: Side, base: Decimal, bar: Conditions) -> Decimal:
     """Return what a taker pays at `base`: on the tick against it, and not outside the bar."""
     tick = bar.rules.tick_size
     if side == "BUY":

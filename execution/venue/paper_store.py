@@ -18,7 +18,11 @@ from execution.core.seam import CashRow, NotFound, Trade, VenueOrder
 from execution.errors import LedgerError, VenueUnavailable
 from execution.venue.paper_account import Leg, PaperAccount, PaperOrder
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# What brings a file from this version to the next: shorts were kept by their size alone.
+_MIGRATIONS = {
+    1: "UPDATE legs SET qty = '-' || qty, cost_usd = '-' || cost_usd WHERE position_side = 'SHORT'"
+}
 # Orders that are done and older than this many ids are forgotten at start; trades never are.
 KEPT_ORDERS = 20_000
 
@@ -121,12 +125,17 @@ class PaperStore:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and self._db.execute("SELECT 1 FROM sqlite_schema").fetchone() is None:
             return None
-        if version != SCHEMA_VERSION:
+        if not 1 <= version <= SCHEMA_VERSION:
             raise self._distrust(
                 f"is no paper account of version {SCHEMA_VERSION} (it says {version})"
             )
         try:
-            return self._load_account()
+            with self._db:  # an older file stays as it is where its account is refused
+                for older in range(version, SCHEMA_VERSION):
+                    self._db.execute("BEGIN IMMEDIATE")
+                    self._db.execute(_MIGRATIONS[older])
+                    self._db.execute(f"PRAGMA user_version = {older + 1}")
+                return self._load_account()
         except (msgspec.ValidationError, ArithmeticError) as error:
             raise self._distrust(f"is corrupt: {error}") from error
 

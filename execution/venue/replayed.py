@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from execution.core.policy import Listing
-from execution.core.seam import Bar, Blind, Quote
+from execution.core.seam import Bar, Blind, Quote, VenueHealth
 from execution.errors import ConfigError
 from execution.venue.base import MarketView
 from execution.venue.listings import CATCH_UP_BARS, TickGrid, half_spreads_of, rules_of
@@ -119,6 +119,9 @@ class ReplayedMarket:
             self._half_spreads,
             self._funding(),
         )
+
+    def health(self) -> VenueHealth:
+        return VenueHealth()
 
     def _funding(self) -> dict[str, tuple[tuple[float, float], ...]]:
         found: dict[str, tuple[tuple[float, float], ...]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from execution.core.policy import Listing, SimPath
-from execution.core.seam import Bar, Quote
+from execution.core.seam import Bar, Quote, VenueHealth
 from execution.errors import ConfigError
 from execution.venue.base import MarketView
 from execution.venue.listings import CATCH_UP_BARS, Grid, TickGrid, half_spreads_of, rules_of
@@ -80,6 +80,9 @@ class SimulatedMarket:
             half_spread_bps=self._half_spreads,
             funding=funding,
         )
+
+    def health(self) -> VenueHealth:
+        return VenueHealth()
 
     def _bars(self, steps: range) -> dict[str, tuple[Bar, ...]]:
         made: dict[str, list[Bar]] = {symbol: [] for symbol in self._prices}

@@ -8,11 +8,18 @@ from execution import settings
 from execution.core.payloads.run import RunInfo
 from execution.core.policy import Policy
 from execution.core.records import Anchors, ExitPlan, Recorded
-from execution.core.seam import Account, MarketSnapshot, Quote
+from execution.core.seam import Account, MarketSnapshot, Quote, SymbolRules
 from execution.core.types import Book, Decided, EngineState, Position, TickReport, TradingState
 from execution.state_schema.envelope import V6Flags
 
 NOW = 1_780_000_000.0
+RULES = SymbolRules(
+    tick_size=Decimal("0.01"),
+    step_size=Decimal("0.001"),
+    min_qty=Decimal("0.001"),
+    max_qty=Decimal(1000),
+    min_notional_usd=Decimal(5),
+)
 NAV_USD = 100_000.0
 FLAGS = V6Flags(
     INTEL_V6_ENABLED=True,
@@ -77,11 +84,14 @@ def tick(legs: int, now: float = NOW) -> TickReport:
         each.symbol: Quote(now, each.entry_price - 0.1, each.entry_price + 0.1, each.entry_price)
         for each in positions
     }
+    rules = {each.symbol: RULES for each in positions}
     account = Account(now, Decimal(int(NAV_USD)), (), (), {})
     return TickReport(
         now=now,
-        seen=MarketSnapshot(now, 5, 5.0, quotes, {}, {}, account),
-        state=EngineState(book=book, quotes=quotes, recorded=Recorded(day="2026-05-28")),
+        seen=MarketSnapshot(now, 5, 5.0, quotes, {}, rules, account),
+        state=EngineState(
+            book=book, quotes=quotes, rules=rules, recorded=Recorded(day="2026-05-28")
+        ),
         live=Decided(TradingState("ACTIVE")),
         shadow=None,
         results=(),

@@ -14,7 +14,11 @@ from scripts.cli.asking import Place
 
 
 class Leg(Struct, frozen=True):
-    """One open leg; `unprotected_s` counts since it lost its stop, null where that is unknown."""
+    """One open leg; `unprotected_s` counts since it lost its stop, null where that is unknown.
+
+    `stop_resting`: its stop rests at the venue. Where it does not, only the executor follows the
+    plan, and not while the kill latch is on.
+    """
 
     symbol: str
     position_side: str
@@ -23,6 +27,7 @@ class Leg(Struct, frozen=True):
     unrealized_usd: float | None
     stop_price: float | None
     protected: bool
+    stop_resting: bool
     unprotected_s: float | None
 
 
@@ -35,8 +40,8 @@ class OpenLegs(Struct, frozen=True):
 
     @property
     def unprotected(self) -> tuple[Leg, ...]:
-        """Return those that no stop protects."""
-        return tuple(leg for leg in self.legs if not leg.protected)
+        """Return those that nothing protects while no order is sent."""
+        return tuple(leg for leg in self.legs if not (leg.protected and leg.stop_resting))
 
 
 def read(place: Place, clock: Clock, symbol: str | None = None) -> OpenLegs:
@@ -75,7 +80,7 @@ def show(console: Console, found: OpenLegs) -> None:
             f"{leg.qty:g}",
             _number(leg.notional_usd, ",.2f"),
             _number(leg.unrealized_usd, "+,.2f"),
-            _number(leg.stop_price, ",.4f") if leg.protected else "NONE",
+            _stop(leg),
         )
     console.print(table)
 
@@ -90,8 +95,15 @@ def _leg(row: PositionRow, now: float) -> Leg:
         unrealized_usd=row.unrealized,
         stop_price=None if row.exit is None else row.exit.stop_price,
         protected=row.exit is not None and since_ts is None,
+        stop_resting=row.stop_resting,
         unprotected_s=None if since_ts is None else now - since_ts,
     )
+
+
+def _stop(leg: Leg) -> str:
+    if not leg.protected:
+        return "NONE"
+    return _number(leg.stop_price, ",.4f") + ("" if leg.stop_resting else " (plan)")
 
 
 def _number(number: float | None, form: str) -> str:

@@ -55,6 +55,7 @@ def test_nothing_in_the_env_file_is_interpolated(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PLANTED", "leak")
     env_file = tmp_path / ".env"
     env_file.write_text("BINANCE_API_SECRET=a${PLANTED}b\n")
+    env_file.chmod(0o600)
     found = settings.load({"HEDGE_ENV_FILE": str(env_file)})
     assert found.api_secret.reveal() == "a${PLANTED}b"
 
@@ -100,3 +101,25 @@ def test_cutoff_times_are_utc_unless_they_say_so(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize("name", ["BINANCE_API_KEY", "BINANCE_API_SECRET"])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_a_key_that_others_may_read_is_refused_with_what_to_type(
+    tmp_path: Path, name: str, mode: int
+):
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"{name}=PlantedWord\n")
+    env_file.chmod(mode)
+    with pytest.raises(ConfigError, match="chmod 600") as refused:
+        settings.load({"HEDGE_ENV_FILE": str(env_file)})
+    assert "PlantedWord" not in str(refused.value)
+    env_file.chmod(0o600)
+    assert settings.load({"HEDGE_ENV_FILE": str(env_file)}).account == "main"
+
+
+def test_a_file_without_a_key_may_be_read_by_others(tmp_path: Path):
+    env_file = tmp_path / ".env"
+    env_file.write_text("HEDGE_ACCOUNT=file\nBINANCE_API_KEY=\n")
+    env_file.chmod(0o644)
+    assert settings.load({"HEDGE_ENV_FILE": str(env_file)}).account == "file"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execution import kill_latch
+from execution import kill_latch, small_files
 from execution.core.records import KillLatch
 from execution.kill_latch import Doubtful
 from execution.state_schema.operator_files import KillFile
@@ -43,7 +43,7 @@ HOSTILE = {
     "not utf-8": OFF_BYTES.replace(b"ada", b"\xff\xfe"),
     "zeros": b"\0" * 62,
     "deep": b"[" * 10_000,
-    "too big": OFF_BYTES + b" " * kill_latch.MAX_BYTES,
+    "too big": OFF_BYTES + b" " * small_files.MAX_BYTES,
 }
 
 
@@ -195,7 +195,7 @@ def test_the_signature_moves_with_the_file(tmp_path, path):
 FULL = """
 import resource, sys
 from pathlib import Path
-from execution import kill_latch
+from execution import kill_latch, small_files
 from execution.state_schema.operator_files import KillFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 folder = Path(sys.argv[1])

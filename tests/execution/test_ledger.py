@@ -416,3 +416,41 @@ def test_anchors_are_replaced(ledger: Ledger) -> None:
     later = Anchors(9.25, 2.5, "2023-11-15", Decimal("-0.00000001"), True, NOW, 3)
     ledger.keep_anchors(later)
     assert ledger.anchors() == later
+
+
+# ---------------------------------------------------------------- one-way mode
+
+
+def both(trade_id: str, side: str, qty: str, **fields: object) -> Trade:
+    known = {"side": side, "position_side": "BOTH", "client_id": f"web_{trade_id}"}
+    return builders.trade(trade_id, qty, **{**known, **fields})
+
+
+def test_a_trade_that_crosses_zero_closes_one_leg_and_opens_another(ledger: Ledger) -> None:
+    ledger.add_trades([both("1", "BUY", "2")])
+    fee = Decimal("0.1")
+    turn = both("2", "SELL", "5", realized_usd=Decimal(7), fee=fee, fee_usd=fee, ts=NOW + 1)
+    _, (closed,), whole = ledger.add_trades([turn])
+    assert whole
+    assert (closed.position_id, closed.realized_usd) == ("foreign:BTCUSDT:1", Decimal(7))
+    assert closed.fees_usd == Decimal("0.02") + Decimal("0.04")
+    leg = ledger.legs()["BTCUSDT", "BOTH"]
+    assert (leg.position_id, leg.qty, leg.opened_ts) == ("foreign:BTCUSDT:2", Decimal(-3), NOW + 1)
+    assert ledger.cash.fees_usd == Decimal("0.12")  # as it was paid
+    _, (flat,), _ = ledger.add_trades([both("3", "BUY", "3", ts=NOW + 2)])
+    assert (flat.qty, flat.fees_usd) == (Decimal(3), Decimal("0.06") + Decimal("0.02"))
+
+
+@pytest.mark.parametrize("held", [None, "1"])
+@pytest.mark.parametrize("client_id", ["hgp-x-1", "autoclose-7", "adl_autoclose"])
+def test_what_can_only_reduce_waits_for_what_it_reduces(
+    ledger: Ledger, held: str | None, client_id: str
+) -> None:
+    prepare(ledger, "x", reduce_only=True, position_side="BOTH", side="SELL")
+    if held is not None:
+        ledger.add_trades([both("1", "BUY", held)])
+    late = both("3", "SELL", "2", client_id=client_id, ts=NOW + 2)
+    assert ledger.add_trades([late]) == ((), (), False)
+    opened = both("2", "BUY", "2" if held is None else "1", ts=NOW + 1)
+    _, closed, whole = ledger.add_trades([opened, late])
+    assert (len(closed), whole, ledger.legs()) == (1, True, {})

@@ -266,8 +266,10 @@ def test_an_unknown_key_is_named_wherever_it_stands(ops: Path, name: str):
         ("services.toml", "paper.start_usd", "0", "paper: start_usd 0 must be from"),
         ("services.toml", "paper.taker_fee_bps", "-1", "paper: taker_fee_bps -1 must be from"),
         ("services.toml", "paper.volume_share_frac", "1.1", "volume_share_frac 1.1 must be from"),
-        ("services.toml", "paper.leverage", "0.5", "paper: leverage 0.5 must be from"),
-        ("services.toml", "paper.position_mode", "net", "paper.position_mode: Invalid"),
+        ("services.toml", "account.leverage", 0, "account.leverage: Expected"),
+        ("services.toml", "account.position_mode", "net", "account.position_mode: Invalid"),
+        ("services.toml", "account.margin_mode", "crossed", "account.margin_mode: Invalid"),
+        ("services.toml", "exchange.round_s", 11.0, "exchange.round_s: Expected"),
         ("router.toml", "offset_bps", 50.1, "router.toml: offset_bps: Expected"),
         ("router.toml", "requotes", 1.5, "router.toml: requotes: Expected"),
         ("router.toml", "taker_bias", 1.01, "router.toml: taker_bias: Expected"),
@@ -305,16 +307,21 @@ def test_contradictions_of_other_markets_are_told_too(ops: Path):
     assert "reversion: bar_s 90" in refusal(ops, MARKET="sim")
 
 
-@given(loop_s=st.floats(0.05, 60), reconcile_s=st.floats(0.1, 600), limit_s=st.floats(0.1, 2000))
-def test_freshness_is_at_least_twice_the_loop(loop_s: float, reconcile_s: float, limit_s: float):
+@given(
+    loop_s=st.floats(0.05, 60),
+    reconcile_s=st.floats(0.1, 600),
+    limit_s=st.floats(0.1, 2000),
+    market=st.sampled_from(["sim", "replay", "binance"]),
+)
+def test_freshness_is_at_least_twice_a_round(loop_s, reconcile_s, limit_s, market):
     limits, services = decoded("risk.toml", RiskLimits), decoded("services.toml", Services)
     executor = msgspec.structs.replace(services.executor, loop_s=loop_s, reconcile_s=reconcile_s)
     services = msgspec.structs.replace(services, executor=executor)
     keys = ("nav_max_age_s", "market_max_age_s", "reconciliation_max_age_s")
     freshness = msgspec.structs.replace(limits.freshness, **dict.fromkeys(keys, limit_s))
     limits = msgspec.structs.replace(limits, freshness=freshness)
-    told = "\n".join(settings._timing_contradictions((), limits, services))
-    round_s = loop_s + 0.5
+    told = "\n".join(settings._timing_contradictions((), limits, services, market))
+    round_s = loop_s + 0.5 + (services.exchange.round_s if market == "binance" else 0.0)
     assert ("nav_max_age_s" in told) is (limit_s < 2 * round_s)
     assert ("market_max_age_s" in told) is (limit_s < 2 * round_s)
     assert ("reconciliation_max_age_s" in told) is (limit_s < 2 * (round_s + reconcile_s))

@@ -189,7 +189,8 @@ def test_anchors_are_kept_when_they_move(path: Path) -> None:
 def test_a_venue_that_rests_no_stops_is_protected_by_the_plan(path: Path) -> None:
     rig = Rig(path, FakeVenue(rests_stops=False))
     hold(rig)
-    assert rig.tick().protected == {LONG}
+    found = rig.tick()
+    assert (found.protected, found.resting) == ({LONG}, frozenset())
     rig.venue.execute("ETHUSDT", "LONG", "BUY", Decimal(1))
     assert rig.tick().protected == {LONG}
 

@@ -7,11 +7,13 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from execution.clock import ManualClock
 from execution.core.reconcile import VISIBLE_AFTER_S
+from execution.core.records import Settled
 from execution.core.seam import CashRow
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
-from execution.reconciler import Reconciler, Settled
+from execution.reconciler import Reconciler
 from tests.support import builders
 from tests.support.venue import FakeVenue
 
@@ -26,12 +28,14 @@ class Books:
     def __init__(self) -> None:
         self.ledger = Ledger(LedgerFile(None, "paper", "main", durable=False))
         self.venue = FakeVenue()
-        self.reconciler = Reconciler(self.ledger, self.venue)
+        self.clock = ManualClock(NOW)
+        self.reconciler = Reconciler(self.ledger, self.venue, self.clock, "paper")
         self.settle()
         self.venue.asked.clear()
 
     def settle(self, now: float = NOW) -> Settled:
-        return self.reconciler.settle(self.venue.observe(now).account, now)
+        self.clock.set(now)
+        return self.reconciler.settle(self.venue.observe(now).account)
 
     def send(self, state: str = "LIVE", *, arrived: bool = True, **fields) -> None:
         """Put one order into the ledger, and into the venue unless it never arrived."""
@@ -157,6 +161,7 @@ def test_not_found_stays_unknown_until_the_bound_and_then_is_never(books: Books)
 
 def test_one_look_in_vain_is_not_enough_however_late_it_is(books: Books) -> None:
     books.send("UNKNOWN", arrived=False)
+    books.settle(NOW)
     books.settle(LATE + 9_000)
     assert books.orders == {"hgp-d1-1": "UNKNOWN"}
 
@@ -183,6 +188,7 @@ def test_an_order_is_not_given_up_while_the_position_disagrees(books: Books) -> 
 
 def test_a_live_order_that_the_venue_has_lost_is_unknown_first(books: Books) -> None:
     books.send()
+    books.settle(NOW)
     books.venue.hidden.add("hgp-d1-1")
     books.venue.change()
     (change,) = books.settle(LATE + 60).changes
@@ -294,8 +300,12 @@ def test_a_wallet_that_nothing_explains_is_shown_and_not_explained_away(books: B
 def begin(venue: FakeVenue) -> Ledger:
     ledger = Ledger(LedgerFile(None, "paper", "main", durable=False))
     account = venue.observe(NOW + 100).account
-    Reconciler(ledger, venue).settle(account, NOW + 100)
+    reconciler(ledger, venue).settle(account)
     return ledger
+
+
+def reconciler(ledger: Ledger, venue: FakeVenue) -> Reconciler:
+    return Reconciler(ledger, venue, ManualClock(NOW + 100), "paper")
 
 
 def test_a_new_ledger_starts_with_the_wallet_as_it_is() -> None:
@@ -314,11 +324,10 @@ def test_a_new_ledger_on_an_old_account_counts_nothing_twice() -> None:
     ledger = begin(venue)
     assert ledger.legs()[LONG].qty == 3
     assert ledger.cash.wallet_usd == venue.wallet
-    reconciler = Reconciler(ledger, venue)
     for symbol in ("ETHUSDT", "BTCUSDT"):
         venue.execute(symbol, "LONG", "BUY", Decimal(1), realized="0")
     venue.pay("f1", "-2")
-    found = reconciler.settle(venue.observe(NOW + 200).account, NOW + 200)
+    found = reconciler(ledger, venue).settle(venue.observe(NOW + 200).account)
     assert (found.complete, found.halts) == (True, {})
     assert {key: leg.qty for key, leg in ledger.legs().items()} == {LONG: 4, ("ETHUSDT", "LONG"): 1}
     assert ledger.cash.wallet_usd == venue.wallet
@@ -332,7 +341,7 @@ def test_a_ledger_does_not_begin_while_its_past_cannot_be_read() -> None:
     ledger = begin(venue)
     assert ledger.begun_ts() is None
     venue.mute.clear()
-    assert Reconciler(ledger, venue).settle(venue.observe(NOW + 200).account, NOW + 200).complete
+    assert reconciler(ledger, venue).settle(venue.observe(NOW + 200).account).complete
     assert ledger.cash.wallet_usd == venue.wallet
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core.position_mode import PositionMode
 from execution.core.seam import (
     ZERO,
     Accepted,
@@ -56,9 +57,12 @@ class Heard(Protocol):
     def filled(self, order: VenueOrder, trade: Trade) -> None:
         """Hear of an execution."""
 
+    def crossed(self, order: VenueOrder | NewOrder) -> None:
+        """Hear of an execution that would turn a leg around."""
+
 
 class Leg(Struct):
-    """One open leg; `qty` above 0, and what it cost."""
+    """One open leg and what it cost; both below 0 for a short."""
 
     qty: Decimal
     cost_usd: Decimal
@@ -77,10 +81,13 @@ def decision_of(client_id: str) -> str:
 
 
 class Exchange:
-    """One account in hedge mode, on a few symbols whose prices walk."""
+    """One account in either position mode, on a few symbols whose prices walk."""
 
-    def __init__(self, seed: int, symbols: tuple[str, ...], now: float, heard: Heard) -> None:
+    def __init__(
+        self, seed: int, symbols: tuple[str, ...], now: float, heard: Heard, mode: PositionMode
+    ) -> None:
         self.now = now
+        self.mode = mode
         self.heard = heard
         self.rng = random.Random(f"{seed} exchange")
         self.walks = {s: Walk(random.Random(f"{seed} {s}"), now) for s in symbols}
@@ -129,7 +136,8 @@ class Exchange:
 
     def _pay_funding(self) -> None:
         for (symbol, side), leg in self.legs.items():
-            amount = (leg.cost_usd * Decimal(self.rng.choice((-1, 1))) / 10_000).quantize(CENT)
+            rate = Decimal(self.rng.choice((-1, 1))) / 10_000
+            amount = (abs(leg.cost_usd) * rate).quantize(CENT)
             cash_id = f"funding:{symbol}:{side}:{self.now:.3f}"
             self.rows.append(CashRow(cash_id, "funding", "USDT", amount, symbol, self.now))
             self.wallet += amount
@@ -166,8 +174,10 @@ class Exchange:
         if _is_off_grid(order):
             yield Rejected("-1111", f"off the grid: {order}")
         quote = self.walks[order.symbol].quote
-        if _reduces(order):
-            if (order.symbol, order.position_side) not in self.legs:
+        if (order.position_side == "BOTH") != (self.mode == "one_way"):
+            yield Rejected("-4061", f"this account is in {self.mode} mode")
+        if _only_reduces(order):
+            if not self._reducible(order):
                 yield Rejected("-2022", "nothing to reduce")
         elif order.qty * Decimal(repr(quote.mark)) < RULES.min_notional_usd:
             yield Rejected("-4164", "notional below the minimum")
@@ -196,13 +206,13 @@ class Exchange:
             price = order.price
         elif order.type == "STOP_MARKET" and not _is_hit(order, quote):
             return
-        leg = self.legs.get((order.symbol, order.position_side))
         left = order.qty - order.filled_qty
-        if _reduces(order):
-            if leg is None:
+        if _only_reduces(order):
+            held = self._reducible(order)
+            if not held:
                 self._keep(replace(order, state="EXPIRED"))
                 return
-            left = leg.qty if order.close_position else min(left, leg.qty)
+            left = held if order.close_position else min(left, held)
         # Most fill at once; some in pieces, and a taker's rest may find nobody.
         drawn = self.rng.random()
         piece = left
@@ -219,7 +229,7 @@ class Exchange:
             after = replace(order, qty=qty, filled_qty=qty, state="FILLED")
         elif done == order.qty:
             after = replace(order, filled_qty=done, state="FILLED")
-        elif maker and (not _reduces(order) or (order.symbol, order.position_side) in self.legs):
+        elif maker and (not _only_reduces(order) or self._reducible(order)):
             after = replace(order, filled_qty=done, state="PARTIAL")
         else:
             after = replace(order, filled_qty=done, state="EXPIRED")
@@ -227,19 +237,29 @@ class Exchange:
         self._keep(after)
         self.heard.filled(after, self._book(after, qty, price, fee, realized, maker))
 
+    def _reducible(self, order: VenueOrder | NewOrder) -> Decimal:
+        """Return how much of its leg an order can take off; 0 where it adds."""
+        leg = self.legs.get((order.symbol, order.position_side))
+        against = leg is not None and (leg.qty > 0) == (order.side == "SELL")
+        return abs(leg.qty) if leg is not None and against else ZERO
+
     def _turn_leg(self, order: VenueOrder | NewOrder, qty: Decimal, worth: Decimal) -> Decimal:
         key: LegKey = (order.symbol, order.position_side)
+        held = self._reducible(order)
         leg = self.legs.setdefault(key, Leg(ZERO, ZERO))
-        if not _reduces(order):
-            leg.qty += qty
-            leg.cost_usd += worth
+        sign = 1 if order.side == "BUY" else -1
+        if not held:
+            leg.qty += sign * qty
+            leg.cost_usd += sign * worth
             return ZERO
-        cost = leg.cost_usd if qty == leg.qty else (leg.cost_usd * qty / leg.qty).quantize(CENT)
-        leg.qty -= qty
+        if qty > held:
+            self.heard.crossed(order)  # and it is booked as if the rest had found nobody
+        cost = leg.cost_usd if qty >= held else (leg.cost_usd * qty / held).quantize(CENT)
+        leg.qty += sign * min(qty, held)
         leg.cost_usd -= cost
         if leg.qty == 0:
             del self.legs[key]
-        return worth - cost if order.position_side == "LONG" else cost - worth
+        return -sign * worth - cost
 
     def _book(
         self,
@@ -276,9 +296,19 @@ class Exchange:
 
     def close_by_hand(self, key: LegKey, qty: Decimal) -> None:
         """Let the account's owner close a part of a leg past the suite."""
-        side = "SELL" if key[1] == "LONG" else "BUY"
+        self._close(key, qty, f"web_{len(self.orders)}")
+
+    def liquidate(self, key: LegKey) -> None:
+        """Close a leg as the exchange does: its symbol's orders are gone, and then the leg is."""
+        for order in tuple(self.open.values()):
+            if order.symbol == key[0]:
+                self._keep(replace(order, state="CANCELED"))
+        self._close(key, abs(self.legs[key].qty), f"autoclose-{len(self.orders)}")
+
+    def _close(self, key: LegKey, qty: Decimal, client_id: str) -> None:
+        side = "SELL" if self.legs[key].qty > 0 else "BUY"
         order = VenueOrder(
-            f"web_{len(self.orders)}", str(len(self.orders) + 1), key[0], side, key[1], "MARKET",
+            client_id, str(len(self.orders) + 1), key[0], side, key[1], "MARKET",
             qty, None, None, True, False, ZERO, "LIVE", self.now,
         )  # fmt: skip
         quote = self.walks[key[0]].quote
@@ -287,7 +317,8 @@ class Exchange:
     def rest_by_hand(self, key: LegKey, ticks: int) -> None:
         """Let the owner leave an order of their own that would close a leg, so far from the market."""
         symbol, position_side = key
-        long, quote = position_side == "LONG", self.walks[symbol].quote
+        held, quote = self.legs[key].qty, self.walks[symbol].quote
+        long = held > 0
         touch = Decimal(repr(quote.ask if long else quote.bid)).quantize(RULES.tick_size)
         away = ticks * RULES.tick_size
         self.submit(
@@ -297,7 +328,7 @@ class Exchange:
                 side="SELL" if long else "BUY",
                 position_side=position_side,
                 type="LIMIT",
-                qty=self.legs[key].qty,
+                qty=abs(held),
                 price=touch + away if long else touch - away,
                 stop_price=None,
                 reduce_only=True,
@@ -337,7 +368,7 @@ class Exchange:
             VenuePosition(
                 symbol,
                 side,
-                leg.qty if side == "LONG" else -leg.qty,
+                leg.qty,
                 (leg.cost_usd / leg.qty).quantize(CENT),
                 LEVERAGE,
             )
@@ -360,7 +391,9 @@ def _is_off_grid(order: NewOrder) -> bool:
     )
 
 
-def _reduces(order: VenueOrder | NewOrder) -> bool:
+def _only_reduces(order: VenueOrder | NewOrder) -> bool:
+    if order.position_side == "BOTH":
+        return order.reduce_only or order.close_position
     return (order.position_side == "LONG") == (order.side == "SELL")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.clock import Clock
 from execution.core import orders
 from execution.core.policy import Policy
 from execution.core.records import OrderChange, OrderRecord, Recorded, Route
@@ -88,9 +89,9 @@ class NotFoundIsNever(Parts):
 
     class Reconciler(Reconciler):
         def _look_up(
-            self, order: OrderRecord, account: Account, agreed: bool, now: float
+            self, order: OrderRecord, account: Account, agreed: bool
         ) -> OrderChange | Blind | None:
-            change = super()._look_up(order, account, agreed, now)
+            change = super()._look_up(order, account, agreed)
             after = order if not isinstance(change, OrderChange) else change.order
             if isinstance(change, Blind) or after.state != "UNKNOWN" or order.filled_qty > 0:
                 return change
@@ -191,8 +192,8 @@ class NoBackFill(Parts):
     """What was traded before this process began is nobody's business."""
 
     class Reconciler(Reconciler):
-        def __init__(self, ledger: Ledger, venue: Any) -> None:
-            super().__init__(ledger, _Forgetful(venue))
+        def __init__(self, ledger: Ledger, venue: Any, clock: Clock, mode: str) -> None:
+            super().__init__(ledger, _Forgetful(venue), clock, mode)
 
     reconciler = Reconciler
 

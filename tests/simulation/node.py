@@ -106,7 +106,7 @@ class Node:
         self.desk = parts.desk(
             self.ledger,
             self.line,
-            parts.reconciler(self.ledger, self.line),
+            parts.reconciler(self.ledger, self.line, world.clock, "paper"),
             Days(policy.limits.book.day_time_zone),
             "paper",
             RECONCILE_S,

@@ -25,6 +25,7 @@ from execution.core.policy import (
     Universe,
     ZScore,
 )
+from execution.core.position_mode import PositionMode
 from tests.simulation.prices import BAR_S
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -38,7 +39,7 @@ HEALTH = Health(
 )
 
 
-def draw_policy(rng: random.Random) -> Policy:
+def draw_policy(rng: random.Random, mode: PositionMode) -> Policy:
     """Draw a policy; what differs is how orders are worked and how soon positions end."""
     exits = ExitRules(
         atr_bars=3,
@@ -76,6 +77,7 @@ def draw_policy(rng: random.Random) -> Policy:
         ),
         universe=Universe(listing=tuple(_listing(symbol) for symbol in SYMBOLS)),
         leverage=5.0,
+        position_mode=mode,
         clamp=True,
     )
 

@@ -88,7 +88,7 @@ def _money(world: World, node: Node) -> Iterator[str]:
 def _positions(world: World, node: Node) -> Iterator[str]:
     exchange, recorded = world.exchange, node.state.recorded
     legs = node.ledger.legs()
-    here = {key: abs(leg.qty) for key, leg in legs.items()}
+    here = {key: leg.qty for key, leg in legs.items()}
     there = {key: leg.qty for key, leg in exchange.legs.items()}
     for key in sorted(here.keys() | there.keys()):
         if here.get(key, ZERO) != there.get(key, ZERO):

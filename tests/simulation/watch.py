@@ -106,7 +106,7 @@ class Watch:
             if doubtful and other.symbol == order.symbol:
                 raise self.broken(f"entry {order.client_id} while {other.client_id} is unknown")
         shown = {(p.symbol, p.position_side): p.qty for p in seen.account.positions}
-        for side in ("LONG", "SHORT"):
+        for side in ("LONG", "SHORT", "BOTH"):
             leg = node.ledger.legs().get((order.symbol, side))
             here, there = ZERO if leg is None else leg.qty, shown.get((order.symbol, side), ZERO)
             if here != there:
@@ -159,6 +159,10 @@ class Watch:
         if intent is not None and intent.action == "entry" and filled > intent.intended_qty:
             raise self.broken(f"{order.client_id}: {filled} filled, {intent.intended_qty} approved")
 
+    def crossed(self, order: VenueOrder | NewOrder) -> None:
+        """Check an execution against more than its leg holds: nobody here may do that."""
+        raise self.broken(f"{order.client_id} crosses zero")
+
     # ------------------------------------------------------------ limits
 
     def ticked(self, node: Node, report: TickReport) -> None:
@@ -209,7 +213,7 @@ class Watch:
     def _true(self) -> dict[LegKey, Decimal]:
         """Add up the exchange's legs, its open orders and what is under way to it."""
         exchange = self._world.exchange
-        found = {key: leg.qty for key, leg in exchange.legs.items()}
+        found = {key: abs(leg.qty) for key, leg in exchange.legs.items()}
         add = _adder(found)
         under_way = [x.content for x in exchange.letters if isinstance(x.content, NewOrder)]
         for order in (*exchange.open.values(), *under_way):

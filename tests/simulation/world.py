@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from execution.core.position_mode import PositionMode
 from execution.errors import LedgerFull, LockHeld
 from tests.simulation import rest
 from tests.simulation.disk import Crash, CrashPlan, Disk
@@ -25,6 +26,7 @@ from tests.support.clocks import SteppedClock
 START = 1_700_006_400.0
 STORM_S = 200.0
 HOUR_S = 3600.0
+STEP_S = 15.0  # small enough to be taken for time that passed
 CALM_TICKS = 80
 CALM_TICK_S = 3.0
 
@@ -55,14 +57,18 @@ class World:
     def __init__(self, seed: int, parts: Parts, folder: Path, *, told: bool) -> None:
         self.parts = parts
         self.rng = random.Random(f"{seed} world")
-        self.policy = draw_policy(self.rng)
+        # Drawn apart, so that a seed's other draws are the same in both modes.
+        self._venue_rng = random.Random(f"{seed} venue")
+        mode: PositionMode = self._venue_rng.choice(("hedge", "one_way"))
+        self.policy = draw_policy(self.rng, mode)
         self.rests_stops = self.rng.random() < 0.8
         self.counts: Counter[str] = Counter()
         self.story: list[str] = []
         self._told = told
         self._lock_path = folder / "executor.lock"
         self.watch = Watch(self)
-        self.exchange = Exchange(seed, SYMBOLS, START, self.watch)
+        self.exchange = Exchange(seed, SYMBOLS, START, self.watch, mode)
+        self.counts[mode] += 1
         self.clock = SteppedClock(START + self.rng.uniform(-0.5, 0.5))
         self.weather = Weather(seed, START + 15, START + STORM_S)
         self.exchange.is_slow_to_show = True
@@ -152,7 +158,7 @@ class World:
         if legs and rng.random() < 0.01:
             key = rng.choice(list(legs))
             part = rng.choice((Decimal(1), Decimal("0.5")))
-            qty = (legs[key].qty * part).quantize(RULES.step_size, ROUND_DOWN)
+            qty = (abs(legs[key].qty) * part).quantize(RULES.step_size, ROUND_DOWN)
             if qty > 0:
                 self.tell(f"by hand {key} {qty}")
                 self.exchange.close_by_hand(key, qty)
@@ -160,9 +166,14 @@ class World:
             key = rng.choice(list(legs))
             self.tell(f"rests by hand {key}")
             self.exchange.rest_by_hand(key, rng.choice((5, 50)))
+        if legs and self._venue_rng.random() < 0.005:
+            key = self._venue_rng.choice(list(legs))
+            self.tell(f"liquidated {key}")
+            self.counts["liquidations"] += 1
+            self.exchange.liquidate(key)
         if self.elapsed_s >= self._clock_steps_at_s:
             self._clock_steps_at_s = math.inf
-            step_s = rng.choice((-HOUR_S, HOUR_S))
+            step_s = rng.choice((-HOUR_S, HOUR_S, -STEP_S, STEP_S))
             self.tell(f"the wall clock steps by {step_s} s")
             self.clock.step(step_s)
             self.watch.stepped()

@@ -1,4 +1,4 @@
-"""The ledger and the paper exchange as two files that somebody else reads and compares."""
+"""The ledger and the exchange's own books as two files that somebody else reads and compares."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ FILL = (
     "maker",
     "ts",
 )
+EXACT = ("qty", "price", "fee", "fee_usd", "realized_usd")
+
+
+def _exact(row: Row) -> Row:
+    """Turn texts into numbers: each book writes as many zeros as it likes."""
+    return {**row, **{name: Decimal(row[name]) for name in EXACT}}
 
 
 def read(path: Path, sql: str) -> list[Row]:
@@ -41,11 +47,16 @@ def read(path: Path, sql: str) -> list[Row]:
 
 
 class Accounts:
-    """Both books of one log folder, and what is published of them."""
+    """Both books of one log folder, and what is published of them.
 
-    def __init__(self, log_dir: Path, store: StateStore) -> None:
-        self._ledger = log_dir / "ledger" / "paper-main.sqlite"
-        self._venue = log_dir / "run" / "paper.sqlite"
+    `books` are those of the exchange, where it is not the paper venue of the same folder.
+    """
+
+    def __init__(
+        self, log_dir: Path, store: StateStore, mode: str = "paper", books: Path | None = None
+    ) -> None:
+        self._ledger = log_dir / "ledger" / f"{mode}-main.sqlite"
+        self._venue = log_dir / "run" / "paper.sqlite" if books is None else books
         self._store = store
 
     def of_ledger(self, sql: str) -> list[Row]:
@@ -71,10 +82,12 @@ class Accounts:
         return [{**row, "action": action[row["client_id"]]} for row in there]
 
     def fills(self) -> list[Row]:
-        return self.of_ledger(f"SELECT {', '.join(FILL)} FROM fills ORDER BY symbol, trade_id")
+        found = self.of_ledger(f"SELECT {', '.join(FILL)} FROM fills ORDER BY symbol, trade_id")
+        return [_exact(row) for row in found]
 
     def trades(self) -> list[Row]:
-        return self.of_venue(f"SELECT {', '.join(FILL)} FROM trades ORDER BY symbol, trade_id")
+        found = self.of_venue(f"SELECT {', '.join(FILL)} FROM trades ORDER BY symbol, trade_id")
+        return [_exact(row) for row in found]
 
     def ledger_legs(self) -> LedgerLegs:
         rows = self.of_ledger("SELECT * FROM legs WHERE closed_ts IS NULL")
@@ -82,11 +95,7 @@ class Accounts:
 
     def venue_legs(self) -> LedgerLegs:
         rows = self.of_venue("SELECT * FROM legs")
-        return {
-            (r["symbol"], r["position_side"]): Decimal(r["qty"])
-            * (1 if r["position_side"] == "LONG" else -1)
-            for r in rows
-        }
+        return {(r["symbol"], r["position_side"]): Decimal(r["qty"]) for r in rows}
 
     def published_legs(self) -> dict[tuple[str, str], float]:
         positions = self._store.read(registry.POSITIONS)
@@ -98,22 +107,20 @@ class Accounts:
     def check_any_moment(self) -> None:
         """Assert what holds whenever the process dies: nothing unjournalled, nothing twice."""
         ledger = {row["client_id"]: row for row in self.orders()}
-        venue = self.of_venue("SELECT * FROM orders ORDER BY id")
+        venue = self.of_venue("SELECT * FROM orders WHERE client_id LIKE 'hg%' ORDER BY id")
         assert {row["client_id"] for row in venue} <= ledger.keys(), "an order without a PREP"
-        assert self.of_ledger('SELECT * FROM orders WHERE "foreign"') == [], (
-            "own, taken for another's"
-        )
+        taken = """SELECT * FROM orders WHERE "foreign" AND client_id LIKE 'hg%'"""
+        assert self.of_ledger(taken) == [], "own, taken for another's"
         twice = [name for name, n in Counter(r["client_id"] for r in venue).items() if n > 1]
         assert twice == [], "one attempt, two orders at the venue"
         live: Counter[str] = Counter()
         for row in venue:
             ours = ledger[row["client_id"]]
-            assert (row["symbol"], row["side"], row["qty"], row["type"]) == (
-                ours["symbol"],
-                ours["side"],
-                ours["qty"],
-                ours["type"],
+            there, here = (
+                (each["symbol"], each["side"], Decimal(each["qty"]), each["type"])
+                for each in (row, ours)
             )
+            assert there == here
             live[ours["decision_id"]] += row["state"] in ("LIVE", "PARTIAL")
         assert max(live.values(), default=0) <= 1, "two live attempts at one decision"
         self._check_quantities(venue, ledger)

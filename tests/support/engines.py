@@ -85,7 +85,7 @@ class Rehearsed:
         loaded = settings.load()
         settings.prepare_log_dir(loaded)
         built = boot.build(loaded, self.clock)
-        ledger = self.log_dir / "ledger" / "paper-main.sqlite"
+        ledger = self.log_dir / "ledger" / f"{loaded.mode}-main.sqlite"
         self.heard = Heard(built.venue, ledger, self.clock)
         self.engine = Engine(
             built.settings,

@@ -60,14 +60,24 @@ class Operator:
         return OperatorRequests(self.log_dir, self.clock, journals, "executor-run")
 
     def publish(
-        self, legs: int = 2, *, naked: int = 0, stale: bool = False, kill: bool | None = None
+        self,
+        legs: int = 2,
+        *,
+        naked: int = 0,
+        stale: bool = False,
+        kill: bool | None = None,
+        stops_rest: bool = True,
     ) -> None:
         """Publish positions and health as the executor does; the first `naked` have no stop."""
         now = self.clock.now()
         report, run = sample.tick(legs, now), sample.run_info(now)
         book = report.state.book
         held = [
-            replace(position, unprotected_since_ts=now - 30.0 if index < naked else None)
+            replace(
+                position,
+                unprotected_since_ts=now - 30.0 if index < naked else None,
+                stop_resting=stops_rest and index >= naked,
+            )
             for index, position in enumerate(book.positions)
         ]
         latch = None if kill is None else KillLatch(on=kill, reason="r")

@@ -161,6 +161,7 @@ def policy(**fields: Any) -> Policy:
         "router": router(),
         "universe": Universe(listing=tuple(listing(symbol) for symbol in SYMBOLS)),
         "leverage": 5.0,
+        "position_mode": "hedge",
         "clamp": True,
     }
     return Policy(**{**known, **fields})

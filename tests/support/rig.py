@@ -28,21 +28,24 @@ class Rig:
         now: float = builders.NOW,
         *,
         durable: bool = True,
+        mode: str = "paper",
         asks: Asks | None = None,
     ) -> None:
         self.path = path
+        self.mode = mode
+        self.asks: Asks = NoRequests() if asks is None else asks
         self.durable = durable
         self.asks = NoRequests() if asks is None else asks
         self.venue = FakeVenue() if venue is None else venue
         self.clock = SteppedClock(now)
         self.limits = policies.limits()
-        self.ledger = Ledger(LedgerFile(path, "paper", "main", durable=durable))
+        self.ledger = Ledger(LedgerFile(path, mode, "main", durable=durable))
         self.desk = OrderDesk(
             self.ledger,
             self.venue,
-            Reconciler(self.ledger, self.venue),
+            Reconciler(self.ledger, self.venue, self.clock, mode),
             Days("UTC"),
-            "paper",
+            mode,
             reconcile_s=30.0,
             limits=self.limits,
             asks=self.asks,
@@ -66,8 +69,14 @@ class Rig:
     def restart(self, after_s: float = 0.0) -> Rig:
         """Start again on the same ledger and venue, as after a kill."""
         self.ledger.close()
-        now = self.clock.now() + after_s
-        return Rig(self.path, self.venue, now, durable=self.durable, asks=self.asks)
+        return Rig(
+            self.path,
+            self.venue,
+            self.clock.now() + after_s,
+            durable=self.durable,
+            mode=self.mode,
+            asks=self.asks,
+        )
 
     @property
     def orders(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core import orders
 from execution.core.guarded import Failed
 from execution.core.payloads.run import RunInfo
 from execution.core.types import TickReport, TradingStateName, Vetoed
@@ -82,10 +83,28 @@ def _standing(report: TickReport, run: RunInfo, slow: Iterable[Failed]) -> Itera
     for file in run.failed_writes:
         yield _alert(report, run, "warning", "write_failed", file, "state file not written")
     grace_s = run.policy.router.stop_retry_s
+    for trade in report.state.recorded.trades:
+        # By somebody else, so it is told here and fought nowhere.
+        if not orders.is_own(trade.client_id, run.mode):
+            by_venue = orders.is_of_venue(trade.client_id)
+            kind = "closed_by_venue" if by_venue else "foreign_fill"
+            severity: Severity = "critical" if by_venue else "warning"
+            subject = f"{trade.symbol} {trade.position_side} {trade.client_id}"
+            text = f"{trade.side} {trade.qty} at {trade.price}, realized {trade.realized_usd} USD"
+            yield _alert(report, run, severity, kind, subject, text)
+    kill = report.state.recorded.kill
     for position in report.state.book.positions:
+        subject = f"{position.symbol} {position.position_side}"
+        rules = report.state.rules.get(position.symbol)
+        if rules is None or not rules.trading:
+            text = "the venue does not trade it now: an exit goes out where the venue takes it"
+            yield _alert(report, run, "critical", "not_trading", subject, text)
         since_ts = position.unprotected_since_ts
-        if since_ts is not None and report.now - since_ts > grace_s:
-            subject = f"{position.symbol} {position.position_side}"
+        if kill is not None and kill.on and not position.stop_resting:
+            # Its plan is not followed now: an exit is an order.
+            text = "no stop rests at the venue, and the kill latch is on"
+            yield _alert(report, run, "critical", "unprotected", subject, text)
+        elif since_ts is not None and report.now - since_ts > grace_s:
             text = f"no stop in force for {report.now - since_ts:.0f} s"
             yield _alert(report, run, "critical", "unprotected", subject, text)
 

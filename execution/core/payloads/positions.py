@@ -56,6 +56,7 @@ def _row(position: Position) -> PositionRow:
         exit=None if position.exit is None else _exit(position.exit),
         strategy=position.strategy,
         unprotected_since_ts=position.unprotected_since_ts,
+        stop_resting=position.stop_resting,
     )
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from execution.core.book import BELIEVABLE_USD
 from execution.core.exits import encloses
 from execution.core.policy import Listing, Policy
+from execution.core.position_mode import direction_opened, opposes
 from execution.core.risk import margin
 from execution.core.risk.exposure import Exposure, leg_key
 from execution.core.risk.trading_state import day_loss_pct
@@ -91,9 +92,10 @@ def symbol_not_allowed(c: Context) -> Breach | None:
 def side_blocked(c: Context) -> Breach | None:
     """Refuse a side that the symbol's limits block."""
     own = c.policy.limits.symbols.get(c.intent.symbol)
-    if own is None or c.intent.position_side not in own.blocked_sides:
+    direction = direction_opened(c.intent.side)
+    if own is None or direction not in own.blocked_sides:
         return None
-    return Breach("side_blocked", "allowed", c.intent.position_side, "side")
+    return Breach("side_blocked", "allowed", direction, "side")
 
 
 def leg_owned(c: Context) -> Breach | None:
@@ -102,6 +104,15 @@ def leg_owned(c: Context) -> Breach | None:
     if owner is None or owner == c.intent.strategy:
         return None
     return Breach("leg_owned", c.intent.strategy, owner, "strategy")
+
+
+def crosses_zero(c: Context) -> Breach | None:
+    """Refuse an entry against what its leg holds, unless that is being left: its order waits then."""
+    key = leg_key(c.intent)
+    held = c.exposure.held_qty.get(key, 0.0)
+    if key in c.exposure.leaving or not opposes(c.intent.side, held):
+        return None
+    return Breach("crosses_zero", 0.0, held, "qty")
 
 
 def nav_drawdown_limit(c: Context) -> Breach | None:
@@ -160,12 +171,20 @@ def max_order_qty(c: Context) -> Breach | None:
 
 def price_collar(c: Context) -> Breach | None:
     """Refuse when the price it was decided at, or the touch it would be sent at, is off the mark."""
-    limit = c.policy.limits.book.price_collar_bps
+    limit = min(c.policy.limits.book.price_collar_bps, _band_bps(c.rules))
     if c.quote is None or not c.quote.sound or not 0 < c.intent.mark_price < math.inf:
         return Breach("price_collar", limit, None, "bps")
     prices = (c.intent.mark_price, c.quote.bid, c.quote.ask)
     away = max(1e4 * abs(price / c.quote.mark - 1) for price in prices)
     return None if away <= limit else Breach("price_collar", limit, _finite(away), "bps")
+
+
+def _band_bps(rules: SymbolRules | None) -> float:
+    """Return how far from the mark the exchange itself takes a price."""
+    bounds = () if rules is None else (rules.price_down_mult, rules.price_up_mult)
+    return min(
+        (abs(1e4 * float(each - 1)) for each in bounds if each is not None), default=math.inf
+    )
 
 
 def leverage_cap(c: Context) -> Breach | None:
@@ -283,8 +302,8 @@ def bad_number(c: Context) -> Breach | None:
 
 def exit_plan_missing(c: Context) -> Breach | None:
     """Refuse an entry that has no stop and take profit on their own sides of its price."""
-    intent = c.intent
-    if intent.exit is not None and encloses(intent.exit, intent.mark_price, intent.position_side):
+    plan, direction = c.intent.exit, direction_opened(c.intent.side)
+    if plan is not None and encloses(plan, c.intent.mark_price, direction):
         return None
     return Breach("exit_plan_missing", "stop and take profit", None, "plan")
 
@@ -313,6 +332,7 @@ ENTRY: tuple[Check, ...] = (
     symbol_not_allowed,
     side_blocked,
     leg_owned,
+    crosses_zero,
     nav_drawdown_limit,
     day_loss_limit,
     cooldown,
@@ -341,6 +361,7 @@ RESEND: tuple[Check, ...] = (
     nav_stale,
     reconciliation_stale,
     symbol_not_allowed,
+    crosses_zero,
     cooldown,
     price_collar,
     repeat_throttle,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core import routing
 from execution.core.policy import Universe
 from execution.core.seam import LegKey, Side
 from execution.core.types import Approved, EngineState, OrderIntent, Tier
@@ -18,7 +19,8 @@ class Exposure(Struct, frozen=True):
 
     Gross counts both legs of a symbol. Orders count at full remaining size, those in an unknown
     state included; reduce-only orders count nothing. `held_net_usd` is what positions alone come
-    to, `opening_usd` what orders may add to either side. `entries` counts this tick's approvals.
+    to, `opening_usd` what orders may add to either side. `held_qty` is signed, `leaving` the legs
+    that an exit is closing. `entries` counts this tick's approvals.
     """
 
     by_leg: Mapping[LegKey, float]
@@ -27,6 +29,8 @@ class Exposure(Struct, frozen=True):
     unknown: frozenset[str]
     held_net_usd: float
     opening_usd: Mapping[Side, float]
+    held_qty: Mapping[LegKey, float] = {}
+    leaving: frozenset[LegKey] = frozenset()
     entries: Mapping[str, int] = {}
 
     @property
@@ -58,6 +62,8 @@ class Exposure(Struct, frozen=True):
     def charged(self, approved: Approved) -> Exposure:
         """Return the exposure with one more approval in it."""
         intent = approved.intent
+        if intent.action in ("exit", "flatten"):
+            return replace(self, leaving=self.leaving | {leg_key(intent)})
         if intent.reduce_only:
             return self
         key, side, symbol = leg_key(intent), intent.side, intent.symbol
@@ -77,14 +83,19 @@ def of(state: EngineState, universe: Universe) -> Exposure:
     by_leg: dict[LegKey, float] = {}
     owners: dict[LegKey, str] = {}
     opening_usd: dict[Side, float] = {}
+    held_qty: dict[LegKey, float] = {}
     held_net_usd = 0.0
     for key, qty, price in _held(state):
+        held_qty[key] = held_qty.get(key, 0.0) + qty
         by_leg[key] = by_leg.get(key, 0.0) + abs(qty) * price
         held_net_usd += qty * price
     for position in state.book.positions:
         # A leg that the ledger does not know is somebody's: nobody may add to it.
         owners[position.symbol, position.position_side] = position.strategy or "foreign"
+    leaving: set[LegKey] = set()
     for route in recorded.routes.values():
+        if routing.urgency(route) > 0:
+            leaving.add((route.symbol, route.position_side))
         if route.reduce_only:
             continue
         key = (route.symbol, route.position_side)
@@ -109,6 +120,8 @@ def of(state: EngineState, universe: Universe) -> Exposure:
         unknown=frozenset(o.symbol for o in recorded.open_orders if o.state in ("UNKNOWN", "PREP")),
         held_net_usd=held_net_usd,
         opening_usd=opening_usd,
+        held_qty=held_qty,
+        leaving=frozenset(leaving),
     )
 
 

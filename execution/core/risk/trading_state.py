@@ -40,8 +40,13 @@ def _halts(seen: MarketSnapshot | Blind, state: EngineState) -> list[str]:
     kill = state.recorded.kill
     if kill is not None and kill.on:
         reasons.append("kill_switch")
+    if state.recorded.disarmed:
+        reasons.append("disarmed")
     if isinstance(seen, Blind):
         reasons.append("blind")
+    if state.recorded.unaccounted:
+        legs = ", ".join(" ".join(key) for key in sorted(state.recorded.unaccounted))
+        reasons.append(f"ledger_unknown {legs}")
     # A NAV that was never read, or is not positive, says nothing about what is left to lose.
     if not (state.book.known and 0 < state.book.nav_usd < math.inf):
         reasons.append("nav_unavailable")

@@ -24,7 +24,7 @@ def compared(orders=(), legs=None, wallet=WALLET, **account) -> reconcile.Findin
 
 def settled(state: str, answer, *, now: float = NOW, filled: str = "0"):
     order = builders.order_record(state=state, filled_qty=Decimal(filled))
-    return reconcile.settled(order, answer, now)
+    return reconcile.settled(order, answer, now - order.signed_ts)
 
 
 # ---------------------------------------------------------------- what differs

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from execution.core.policy import Listing
-from execution.core.seam import Bar, Blind, MarketSnapshot, NewOrder, Quote, Trade
+from execution.core.position_mode import PositionMode
+from execution.core.seam import Bar, Blind, MarketSnapshot, NewOrder, Quote, Trade, VenueHealth
 from execution.errors import VenueUnavailable
 from execution.venue.base import MarketView
 from execution.venue.listings import TickGrid, half_spreads_of, rules_of
@@ -37,6 +38,8 @@ def terms(**fields: Any) -> PaperTerms:
         "slippage_bps": Decimal(1),
         "volume_share_frac": Decimal("0.1"),
         "leverage": Decimal(4),
+        "maintenance_margin_pct": Decimal("0.5"),
+        "liquidation_fee_pct": Decimal("1.25"),
     }
     return PaperTerms(**{**known, **fields})
 
@@ -127,6 +130,9 @@ class ScriptedMarket:
             funding={symbol: dues for symbol, dues in due.items() if dues},
         )
 
+    def health(self) -> VenueHealth:
+        return VenueHealth()
+
 
 class BrokenDisk(PaperStore):
     """A store whose disk fails while `broken`."""
@@ -149,9 +155,11 @@ class Bench:
         path: Path | None = None,
         funding: Funding | None = None,
         listing: Listing = LISTING,
+        mode: PositionMode = "hedge",
         **money: Any,
     ) -> None:
         self.market = ScriptedMarket({SYMBOL: candles}, (listing,), funding)
+        self.mode = mode
         self.path = path
         self.money = money
         self.now = ORIGIN
@@ -160,7 +168,7 @@ class Bench:
     def start(self) -> None:
         """Build the venue, or build it again as a new process does."""
         self.store = BrokenDisk(self.path, durable=self.path is not None)
-        self.venue = PaperVenue(self.market, self.store, terms(**self.money))
+        self.venue = PaperVenue(self.market, self.store, terms(**self.money), self.mode)
         self.seen: MarketSnapshot | Blind = self.venue.observe(self.now)
 
     def restart(self) -> None:

@@ -21,7 +21,6 @@ from execution.core.seam import (
     Rejected,
     VenueHealth,
 )
-from execution.errors import ConfigError
 from execution.venue.paper import PaperVenue
 from execution.venue.paper_store import PaperStore
 from tests.execution.venue.scripted import (
@@ -111,11 +110,6 @@ def test_nothing_is_taken_before_the_first_look() -> None:
     assert isinstance(answer, Rejected)
     assert answer.code == "-2010"
     assert venue.cancel(SYMBOL, "a") == NotFound()
-
-
-def test_one_way_mode_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"services\.toml: paper\.position_mode 'one_way'"):
-        PaperVenue(ScriptedMarket({SYMBOL: FLAT}), PaperStore(None), terms(), "one_way")
 
 
 # ---------------------------------------------------------------- orders

@@ -146,7 +146,7 @@ def test_money_is_exact_and_legs_are_the_sum_of_their_trades(story: Story) -> No
     # What all trades realized is what was sold less what was bought, and the cost still held.
     paid = sum((t.qty * t.price * (1 if t.side == "SELL" else -1) for t in trades), ZERO)
     held = made.venue._account.legs.values()
-    cost = sum((g.cost_usd * (1 if g.position_side == "LONG" else -1) for g in held), ZERO)
+    cost = sum((leg.cost_usd for leg in held), ZERO)
     assert sum((t.realized_usd for t in trades), ZERO) == paid + cost
     account = made.venue._account
     assert account.wallet_usd == account.cash.wallet_usd

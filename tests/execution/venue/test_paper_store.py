@@ -94,8 +94,8 @@ def test_a_damaged_or_cut_file_is_refused_and_left_as_it_is(path: Path, share: f
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
-        ("PRAGMA user_version = 2", r"version 1 \(it says 2\)"),
-        ("PRAGMA user_version = 0", r"version 1 \(it says 0\)"),
+        ("PRAGMA user_version = 3", r"version 2 \(it says 3\)"),
+        ("PRAGMA user_version = 0", r"version 2 \(it says 0\)"),
         ("DROP TABLE legs", "no such table: legs"),
         ("UPDATE account SET wallet_usd = '9999.94995001'", "is not the sum"),
         ("UPDATE account SET wallet_usd = 'much'", "is corrupt"),

@@ -87,6 +87,13 @@ def test_positions_without_protection_are_named(operator):
     assert said.count("NONE") == 2
 
 
+def test_a_plan_protects_nothing_while_no_order_is_sent(operator):
+    operator.publish(2, naked=1, stops_rest=False)
+    said = operator.type("kill", "on", "--reason", "runaway").stdout
+    assert "WITHOUT PROTECTION while the latch is on: S000USDT LONG, S001USDT SHORT\n" in said
+    assert (said.count("NONE"), said.count("(plan)")) == (1, 1)
+
+
 def test_protected_positions_raise_no_alarm(operator):
     operator.publish(2)
     said = operator.type("kill", "on", "--reason", "runaway").stdout

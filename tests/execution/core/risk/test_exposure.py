@@ -142,7 +142,9 @@ def test_charges_add_up() -> None:
 def test_an_exit_is_not_charged() -> None:
     before = measured((builders.position(),))
     leave = builders.leaving()
-    assert before.charged(Approved(leave, leave.qty)) == before
+    after = before.charged(Approved(leave, leave.qty))
+    assert after.leaving == {("BTCUSDT", "LONG")}
+    assert replace(after, leaving=frozenset()) == before
 
 
 def test_a_leg_is_owned_by_its_holder_before_anybody_who_opens() -> None:

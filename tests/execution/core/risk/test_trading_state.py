@@ -32,6 +32,13 @@ def test_the_kill_latch_halts() -> None:
     assert derived(kill=KillLatch(on=False, reason="")) == ("ACTIVE", ())
 
 
+def test_real_money_without_leave_halts() -> None:
+    assert derived(disarmed=True) == ("HALTED", ("disarmed",))
+    kill = KillLatch(on=True, reason="test")
+    halted = derived(BLIND, disarmed=True, kill=kill)
+    assert halted == ("HALTED", ("kill_switch", "disarmed", "blind"))
+
+
 def test_a_blind_venue_halts() -> None:
     assert derived(BLIND) == ("HALTED", ("blind",))
 

@@ -1,0 +1,70 @@
+"""Small files that must outlive a power loss: replaced whole, and read with a bound.
+
+Nothing here follows a planted pipe or leaves half a file. Errors are OSError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+MAX_BYTES: Final = 16 * 1024
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# A pipe planted in its place must not block the reader: O_NONBLOCK.
+READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def read(path: Path) -> bytes:
+    """Return what is in a regular file of at most MAX_BYTES."""
+    fd = os.open(path, READ_FLAGS)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError("not a regular file")
+        content = b""
+        while len(content) <= MAX_BYTES and (piece := os.read(fd, MAX_BYTES + 1)):
+            content += piece
+    finally:
+        os.close(fd)
+    if len(content) > MAX_BYTES:
+        raise OSError(f"more than {MAX_BYTES} bytes")
+    return content
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` in the place of what is there, whole and durable."""
+    path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    try:
+        write(temporary, content, WRITE_FLAGS)
+        temporary.rename(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def write(path: Path, content: bytes, flags: int) -> None:
+    """Write a file and wait for the disk; `flags` are those of open(2)."""
+    fd = os.open(path, flags, FILE_MODE)
+    try:
+        while content:
+            content = content[os.write(fd, content) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
