@@ -332,7 +332,6 @@ ENTRY: tuple[Check, ...] = (
     symbol_not_allowed,
     side_blocked,
     leg_owned,
-    crosses_zero,
     nav_drawdown_limit,
     day_loss_limit,
     cooldown,
@@ -355,6 +354,7 @@ ENTRY: tuple[Check, ...] = (
     stale_market,
     bad_number,
     exit_plan_missing,
+    crosses_zero,
 )
 # What must still hold when an entry that was approved before is sent once more.
 RESEND: tuple[Check, ...] = (

@@ -44,7 +44,7 @@ def test_every_check_is_there_in_the_order_that_the_design_gives() -> None:
         *("max_concurrent", "order_rate", "duplicate_intent", "repeat_throttle"),
         *("unknown_order_open", "margin_insufficient", "stale_market"),
         # What no configuration limits: an intent must be one.
-        *("bad_number", "exit_plan_missing"),
+        *("bad_number", "exit_plan_missing", "crosses_zero"),
     ]
 
 

@@ -63,6 +63,7 @@ def test_every_limit_has_its_row_and_every_figure_its_limit() -> None:
 SWITCHES = {
     *("trading_state", "symbol_not_allowed", "side_blocked", "leg_owned", "duplicate_intent"),
     *("bad_number", "exit_plan_missing", "below_min_notional", "reduce_only_enlarges"),
+    "crosses_zero",
 }
 
 
