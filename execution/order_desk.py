@@ -34,6 +34,7 @@ from execution.core.seam import (
     MarketSnapshot,
     NewOrder,
     Rejected,
+    SymbolRules,
     Trade,
 )
 from execution.core.types import Decided, EngineState, OrderResult, RoutePlan
@@ -153,7 +154,8 @@ class OrderDesk:
             log.warning("disk is full: nothing new is recorded error=%s", error)
             self._account = None
             found = self._reread(now)
-        wishes = [self._hear(command, found) for command in asked.pending]
+        rules = {} if isinstance(seen, Blind) else seen.rules
+        wishes = [self._hear(command, found, rules) for command in asked.pending]
         self._resets = tuple(wish for wish in asked.pending if isinstance(wish, ResetRisk))
         return replace(
             found,
@@ -251,7 +253,9 @@ class OrderDesk:
         now: float,
     ) -> OrderResult | None:
         rules, quote = state.rules.get(route.symbol), state.quotes.get(route.symbol)
-        needed = route.decision_id not in self._withdrawn and _is_needed(route, state, leaving)
+        needed = route.decision_id not in self._withdrawn and routing.is_needed(
+            route, state, leaving
+        )
         step = routing.step(route, live, needed, rules, now)
         if step == "send" and route.decision_id in self._inherited:
             step = "done"  # a former process wanted it: what is still due is decided anew
@@ -296,20 +300,25 @@ class OrderDesk:
 
     # ------------------------------------------------------------ what operators ask
 
-    def _hear(self, command: Command, found: Recorded) -> FlattenRequest | None:
+    def _hear(
+        self, command: Command, found: Recorded, rules: Mapping[str, SymbolRules]
+    ) -> FlattenRequest | None:
         """Carry out what can be done here; return a wish that the next decision is to fulfil."""
         if isinstance(command, Acknowledge):
             self._acknowledge(command)
             return None
         if isinstance(command, ResetRisk):
             return None  # its NAV is not known before this look is understood
-        open_legs = [key for key in found.legs if command.symbol in (None, key[0])]
+        held = [leg for leg in found.legs.values() if command.symbol in (None, leg.symbol)]
+        open_legs = [leg for leg in held if not _is_dust(leg, rules)]
         if found.reconciled_ts is None:
             return None  # what is open is not known yet: it is heard again
         if open_legs:
             self._asks.answer(command, "accepted", f"closing {len(open_legs)} positions")
             return FlattenRequest(command.id, command.symbol)
-        self._asks.answer(command, "done", "nothing is open")
+        dust = ", ".join(f"{leg.qty:f} {leg.symbol}" for leg in held)
+        left = f": the exchange takes no order as small as what is left, {dust}" if held else ""
+        self._asks.answer(command, "done", f"nothing is open{left}")
         return None
 
     def _acknowledge(self, command: Acknowledge) -> None:
@@ -378,18 +387,8 @@ class OrderDesk:
         return any(route is not None and route.position_id == leg.position_id for route in routed)
 
 
-def _is_needed(route: Route, state: EngineState, leaving: Mapping[LegKey, int]) -> bool:
-    """Tell whether what the route would reduce is still there, or its leg is still to be opened.
-
-    An exit is not needed beside a more urgent one.
-    """
-    key: LegKey = (route.symbol, route.position_side)
-    if not route.reduce_only:
-        return leaving[key] == 0
-    if route.action == "exit" and routing.urgency(route) < leaving[key]:
-        return False
-    leg = state.recorded.legs.get(key)
-    return leg is not None and route.position_id in (None, leg.position_id)
+def _is_dust(leg: LegRecord, rules: Mapping[str, SymbolRules]) -> bool:
+    return leg.symbol in rules and abs(leg.qty) < rules[leg.symbol].min_qty
 
 
 def _in_doubt(view: Recorded) -> bool:

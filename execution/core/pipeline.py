@@ -192,7 +192,13 @@ def _intents(
         key = (signal.symbol, signal.position_side)
         position = held.get(key)
         if signal.action == "exit":
-            if position is not None and position.strategy == signal.strategy and key not in leaving:
+            own = position is not None and position.strategy == signal.strategy
+            if (
+                position is not None
+                and own
+                and key not in leaving
+                and not exits.is_dust(position, state)
+            ):
                 yield exits.leave(position, policy.account, "exit", "signal")
         elif (signal.strategy, *key) not in opening and (
             position is None or position.strategy != signal.strategy

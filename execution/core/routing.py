@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from execution.core.orders import OPEN, next_leg, remaining_qty
 from execution.core.policy import Router
 from execution.core.records import OrderRecord, Route, RouteLeg
-from execution.core.seam import ZERO, Quote, SymbolRules
-from execution.core.types import Approved, Decided, RoutePlan, TradingStateName
+from execution.core.seam import ZERO, LegKey, Quote, SymbolRules
+from execution.core.types import Approved, Decided, EngineState, RoutePlan, TradingStateName
 
 TAKER = RouteLeg(type="MARKET", post_only=False, offset_bps=0.0, rest_s=0.0)
 STOP = RouteLeg(type="STOP_MARKET", post_only=False, offset_bps=0.0, rest_s=0.0)
@@ -63,6 +64,20 @@ def urgency(route: Route) -> int:
     return 1 if route.legs[0].type == "LIMIT" else 2
 
 
+def is_needed(route: Route, state: EngineState, leaving: Mapping[LegKey, int]) -> bool:
+    """Tell whether what the route would reduce is still there, or its leg is still to be opened.
+
+    An exit is not needed beside a more urgent one.
+    """
+    key: LegKey = (route.symbol, route.position_side)
+    if not route.reduce_only:
+        return leaving[key] == 0
+    if route.action == "exit" and urgency(route) < leaving[key]:
+        return False
+    leg = state.recorded.legs.get(key)
+    return leg is not None and route.position_id in (None, leg.position_id)
+
+
 def is_priced(route: Route, quote: Quote) -> bool:
     """Tell whether the next attempt can be sent on this quote; a market exit needs no touch."""
     return quote.sound or (route.reduce_only and next_leg(route).type != "LIMIT")
@@ -88,8 +103,14 @@ def _try(route: Route, now: float) -> Step:
 
 def _filled(route: Route, rules: SymbolRules | None) -> bool:
     # A stop closes what the leg then holds: it is over when the leg is flat, not by quantity.
+    if route.action == "protect":
+        return False
     left = remaining_qty(route)
-    return route.action != "protect" and (left == ZERO if rules is None else left < rules.min_qty)
+    if rules is None or left == ZERO or left >= rules.min_qty:
+        return left == ZERO
+    # A rest below the smallest order is asked out of an exit once; some exchanges take it.
+    asked = route.order is None or route.order.qty < rules.min_qty
+    return not route.reduce_only or asked or left < rules.step_size
 
 
 def _may_go_on(route: Route, state: TradingStateName) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from execution.core import indicators, sizing
+from execution.core import exits, indicators, sizing
 from execution.core.guarded import Failed, guarded
 from execution.core.payloads import day_figures
 from execution.core.payloads.run import RiskWatch, RunInfo
@@ -138,6 +138,8 @@ def _flags(symbol: str, state: EngineState, policy: Policy) -> Iterator[str]:
         yield "unprotected"
     if any(position.mark_price is None for position in held):
         yield "no_mark"
+    if any(exits.is_dust(position, state) for position in held):
+        yield "dust"
     orders = state.recorded.open_orders
     if any(order.symbol == symbol and order.state in ("UNKNOWN", "PREP") for order in orders):
         yield "unknown_order"
