@@ -28,6 +28,8 @@ from execution.state_schema.files import (
 )
 
 Regime = Literal["low", "normal", "high", "unknown"]
+# What is wrong with a symbol where nothing could tell.
+UNASSESSED = ("unassessed",)
 UNKNOWN_VOL = SymbolVol(atr_now=None, atr_regime="unknown")
 
 
@@ -53,7 +55,8 @@ def collect(report: TickReport, run: RunInfo) -> RiskSnapshot:
 def collect_fallback(report: TickReport, run: RunInfo, error: str) -> RiskSnapshot:
     """Collect what stands without the engine: the limits as configured, and what the book says."""
     limits = _limits(usage.limits(run.policy), usage.losses(report.state.book), run)
-    rows = tuple(_bare_row(listing.symbol, report, run) for listing in run.policy.universe.listing)
+    listed = run.policy.universe.listing
+    rows = tuple(_bare_row(listing.symbol, report, run, UNASSESSED) for listing in listed)
     return _snapshot(report, run, error, limits, rows)
 
 
@@ -105,7 +108,8 @@ def _limit(limit: Limit, used: float | None, run: RunInfo, name: str) -> LimitRo
 
 
 def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
-    bare, book = _bare_row(symbol, report, run), report.state.book
+    flags, book = tuple(_flags(symbol, report.state, run.policy)), report.state.book
+    bare = _bare_row(symbol, report, run, flags)
     traded = _traded(symbol, report.state, run.policy)
     factor = None if traded is None else sizing.multiplier(run.policy.sizing, traded[1])
     return replace(
@@ -116,10 +120,10 @@ def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
     )
 
 
-def _bare_row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
+def _bare_row(symbol: str, report: TickReport, run: RunInfo, flags: tuple[str, ...]) -> RiskRow:
     """Return what is told of a symbol without computing anything."""
     trading = report.live.symbol_trading.get(symbol, report.live.trading)
-    router, flags = run.policy.router, tuple(_flags(symbol, report.state, run.policy))
+    router = run.policy.router
     return RiskRow(
         symbol=symbol,
         trading_state=trading.name,
