@@ -35,6 +35,7 @@ from execution.core.seam import (
     MarketSnapshot,
     NewOrder,
     Rejected,
+    SymbolRules,
 )
 from execution.core.types import Acted, Decided, EngineState, OrderResult, RoutePlan
 from execution.errors import LedgerFull
@@ -129,7 +130,8 @@ class OrderDesk:
             log.warning("disk is full: nothing new is recorded error=%s", error)
             self._account = None
             found = self._reread(now)
-        wishes = [self._hear(command, found) for command in asked.pending]
+        rules = {} if isinstance(seen, Blind) else seen.rules
+        wishes = [self._hear(command, found, rules) for command in asked.pending]
         self._resets = tuple(wish for wish in asked.pending if isinstance(wish, ResetRisk))
         return replace(
             found,
@@ -273,20 +275,25 @@ class OrderDesk:
 
     # ------------------------------------------------------------ what operators ask
 
-    def _hear(self, command: Command, found: Recorded) -> FlattenRequest | None:
+    def _hear(
+        self, command: Command, found: Recorded, rules: Mapping[str, SymbolRules]
+    ) -> FlattenRequest | None:
         """Carry out what can be done here; return a wish that the next decision is to fulfil."""
         if isinstance(command, Acknowledge):
             self._acknowledge(command, found)
             return None
         if isinstance(command, ResetRisk):
             return None  # its NAV is not known before this look is understood
-        open_legs = [key for key in found.legs if command.symbol in (None, key[0])]
+        held = [leg for leg in found.legs.values() if command.symbol in (None, leg.symbol)]
+        open_legs = [leg for leg in held if not _is_dust(leg, rules)]
         if found.reconciled_ts is None:
             return None  # what is open is not known yet: it is heard again
         if open_legs:
             self._asks.answer(command, "accepted", f"closing {len(open_legs)} positions")
             return FlattenRequest(command.id, command.symbol)
-        self._asks.answer(command, "done", "nothing is open")
+        dust = ", ".join(f"{leg.qty:f} {leg.symbol}" for leg in held)
+        left = f": the exchange takes no order as small as what is left, {dust}" if held else ""
+        self._asks.answer(command, "done", f"nothing is open{left}")
         return None
 
     def _acknowledge(self, command: Acknowledge, found: Recorded) -> None:
@@ -363,6 +370,10 @@ def _has_stop(
     routed = (routes.get(order.decision_id) for order in stops)
     # By position and not by leg: the stop of the position before this one is not its stop.
     return any(route is not None and route.position_id == leg.position_id for route in routed)
+
+
+def _is_dust(leg: LegRecord, rules: Mapping[str, SymbolRules]) -> bool:
+    return leg.symbol in rules and abs(leg.qty) < rules[leg.symbol].min_qty
 
 
 def _in_doubt(view: Recorded) -> bool:

@@ -44,7 +44,10 @@ def encloses(plan: ExitPlan, mark: float, direction: Direction) -> bool:
 
 
 def due(state: EngineState, account: str, now: float) -> Iterator[OrderIntent]:
-    """Yield the exits that plans call for, once per leg while none is being worked."""
+    """Yield the exits that plans call for, once per leg while none is being worked.
+
+    Dust keeps its stop, which closes whatever the leg then holds, and is asked out of nothing else.
+    """
     routes = state.recorded.routes.values()
     # By position and not by leg: what worked for the one before it does nothing for this one.
     stopping = {route.position_id for route in routes if route.action == "protect"}
@@ -63,6 +66,8 @@ def due(state: EngineState, account: str, now: float) -> Iterator[OrderIntent]:
         planned = position.exit is not None
         if planned and position.position_id not in stopping and key not in state.recorded.protected:
             yield leave(position, account, "protect", "stop")
+        if is_dust(position, state):
+            continue
         now_worked = worked.get(position.position_id, 0)
         wish = _wished(position, state.recorded.flatten)
         stop_rests = key in state.recorded.protected
@@ -72,6 +77,12 @@ def due(state: EngineState, account: str, now: float) -> Iterator[OrderIntent]:
                 yield leave(position, account, "flatten", f"flatten:{wish.request_id}")
         elif trigger is not None and now_worked < (1 if trigger in AT_LEISURE else AT_ONCE):
             yield leave(position, account, "exit", trigger)
+
+
+def is_dust(position: Position, state: EngineState) -> bool:
+    """Tell whether a leg is smaller than the smallest order that the exchange takes."""
+    rules = state.rules.get(position.symbol)
+    return rules is not None and abs(position.qty) < float(rules.min_qty)
 
 
 def _wished(position: Position, wishes: tuple[FlattenRequest, ...]) -> FlattenRequest | None:

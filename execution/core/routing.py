@@ -170,8 +170,14 @@ def _try(route: Route, now: float) -> Step:
 
 def _filled(route: Route, rules: SymbolRules | None) -> bool:
     # A stop closes what the leg then holds: it is over when the leg is flat, not by quantity.
+    if route.action == "protect":
+        return False
     left = remaining_qty(route)
-    return route.action != "protect" and (left == ZERO if rules is None else left < rules.min_qty)
+    if rules is None or left == ZERO or left >= rules.min_qty:
+        return left == ZERO
+    # A rest below the smallest order is asked out of an exit once; some exchanges take it.
+    asked = route.order is None or route.order.qty < rules.min_qty
+    return not route.reduce_only or asked or left < rules.step_size
 
 
 def _may_go_on(route: Route, state: TradingStateName) -> bool:

@@ -15,42 +15,21 @@ from execution.errors import LedgerFull
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.limit_memory import LimitMemory
-from execution.operator_requests import Asked
 from execution.state_schema.operator_files import ResetRisk
 from tests.support import builders, policies
-from tests.support.rig import Rig
+from tests.support.rig import Asker, Rig
 
 BOOK = policies.limits().book
 PAUSE_S, TIMES = BOOK.repeat_pause_s, BOOK.repeat_rejects
 NOW, TODAY = builders.NOW, "2023-11-15"
 NO_MARGIN = Rejected("-2019", "margin is insufficient")
 HOUR_S = 3600.0
-
-
-class Operator:
-    """Somebody with requests, which may not hear the answer."""
-
-    def __init__(self) -> None:
-        self.wishes: dict[str, ResetRisk] = {}
-        self.answers: list[tuple[str, str, str]] = []
-        self.is_deaf = False
-
-    def read(self, now: float) -> Asked:  # noqa: ARG002  as OperatorRequests.read
-        return Asked(None, tuple(self.wishes.values()))
-
-    def answer(self, command, outcome, detail="") -> None:
-        if not self.is_deaf:
-            self.answers.append((command.id, outcome, detail))
-            del self.wishes[command.id]
-
-    def reset(self, name: str = "request1") -> None:
-        wish = ResetRisk(ts=0.0, run_id="", id=name, user="somebody", reason="looked at it")
-        self.wishes[name] = wish
+RESET = ResetRisk(ts=0.0, run_id="", id="request1", user="somebody", reason="looked at it")
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path / "paper-main.sqlite", asks=Operator())
+    return Rig(tmp_path / "paper-main.sqlite", asks=Asker())
 
 
 def entry(name: str, symbol: str = "BTCUSDT"):
@@ -180,7 +159,7 @@ def lose(rig: Rig) -> None:
 
 def test_a_reset_begins_with_the_present_nav_and_ends_stop_and_breaker(rig: Rig) -> None:
     lose(rig)
-    rig.asks.reset()
+    rig.asks.ask(RESET)
     rig.tick()
     fresh = Anchors(9_000.0, 9_000.0, TODAY, resets=1)
     said = "peak and day start are 9,000.00 USD now; cooldown and breakers have ended"
@@ -195,7 +174,7 @@ def test_a_reset_begins_with_the_present_nav_and_ends_stop_and_breaker(rig: Rig)
 
 def test_a_reset_whose_answer_was_lost_is_not_done_twice(rig: Rig) -> None:
     lose(rig)
-    rig.asks.reset()
+    rig.asks.ask(RESET)
     rig.asks.is_deaf = True
     rig.tick()
     rig.venue.pay("f2", "-500")
@@ -213,7 +192,7 @@ def test_a_blind_reset_is_refused_and_says_why(rig: Rig) -> None:
     lose(rig)
     before = rig.ledger.anchors()
     rig.venue.mute.add("observe")
-    rig.asks.reset()
+    rig.asks.ask(RESET)
     rig.tick()
     assert rig.asks.answers == [("request1", "refused", "NAV is stale: it is 1 s old (muted)")]
     assert rig.ledger.anchors() == before
@@ -230,10 +209,7 @@ def test_a_reset_that_the_disk_does_not_take_is_refused_and_changes_nothing() ->
     memory = LimitMemory(
         FullLedger(LedgerFile(None, "paper", "main")), ManualClock(NOW), policies.limits()
     )
-    operator = Operator()
-    operator.reset()
-    (wish,) = operator.read(NOW).pending
-    answer = memory.reset(wish, builders.book(), builders.recorded(), 0.0, NOW)
+    answer = memory.reset(RESET, builders.book(), builders.recorded(), 0.0, NOW)
     assert answer[0] == "refused"
     assert answer[1].startswith("no room for request1")
     kept = builders.book().anchors
@@ -243,7 +219,7 @@ def test_a_reset_that_the_disk_does_not_take_is_refused_and_changes_nothing() ->
 
 def test_a_reset_before_a_blind_look_stands(rig: Rig) -> None:
     lose(rig)
-    rig.asks.reset()
+    rig.asks.ask(RESET)
     rig.tick()
     rig.venue.mute.add("observe")
     rig.tick()

@@ -10,12 +10,34 @@ from execution.core.records import Recorded
 from execution.core.types import Acted, Decided, EngineState, RoutePlan
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
-from execution.operator_requests import NoRequests
+from execution.operator_requests import Asked, NoRequests
 from execution.order_desk import Asks, OrderDesk
 from execution.reconciler import Reconciler
+from execution.state_schema.operator_files import Command, Outcome
 from tests.support import builders, policies
 from tests.support.clocks import SteppedClock
 from tests.support.venue import FakeVenue
+
+
+class Asker:
+    """Somebody with requests, who is deaf to the answers while a test says so."""
+
+    def __init__(self) -> None:
+        self.wishes: dict[str, Command] = {}
+        self.answers: list[tuple[str, str, str]] = []
+        self.is_deaf = False
+
+    def read(self, now: float) -> Asked:  # noqa: ARG002  as OperatorRequests.read
+        return Asked(None, tuple(self.wishes.values()))
+
+    def ask(self, wish: Command) -> None:
+        self.wishes[wish.id] = wish
+
+    def answer(self, command: Command, outcome: Outcome, detail: str = "") -> None:
+        if not self.is_deaf:
+            self.answers.append((command.id, outcome, detail))
+            if outcome != "accepted":
+                self.wishes.pop(command.id, None)
 
 
 class Rig:

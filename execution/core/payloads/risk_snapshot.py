@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from execution.core import indicators, regimes, sizing
+from execution.core import exits, indicators, regimes, sizing
 from execution.core.guarded import Failed, guarded
 from execution.core.payloads import day_figures
 from execution.core.payloads.run import RunInfo
@@ -25,6 +25,9 @@ from execution.state_schema.files import (
     SymbolSizing,
     SymbolVol,
 )
+
+# What is wrong with a symbol where nothing could tell.
+UNASSESSED = ("unassessed",)
 
 
 def build(report: TickReport, run: RunInfo) -> tuple[RiskSnapshot, Failed | None]:
@@ -49,7 +52,8 @@ def collect(report: TickReport, run: RunInfo) -> RiskSnapshot:
 def collect_fallback(report: TickReport, run: RunInfo, error: str) -> RiskSnapshot:
     """Collect what stands without the engine: the limits as configured, and what the book says."""
     limits = _limits(usage.limits(run.policy), usage.losses(report.state.book), run)
-    rows = tuple(_bare_row(listing.symbol, report, run) for listing in run.policy.universe.listing)
+    listed = run.policy.universe.listing
+    rows = tuple(_bare_row(listing.symbol, report, run, UNASSESSED) for listing in listed)
     return _snapshot(report, run, error, limits, rows)
 
 
@@ -101,7 +105,8 @@ def _limit(limit: Limit, used: float | None, run: RunInfo, name: str) -> LimitRo
 
 
 def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
-    bare, book = _bare_row(symbol, report, run), report.state.book
+    flags, book = tuple(_flags(symbol, report.state, run.policy)), report.state.book
+    bare = _bare_row(symbol, report, run, flags)
     atr, factor = _volatility(symbol, report.state, run.policy)
     regime = regimes.of_symbol(symbol, report.state.frames, run.policy)
     return replace(
@@ -112,7 +117,7 @@ def _row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
     )
 
 
-def _bare_row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
+def _bare_row(symbol: str, report: TickReport, run: RunInfo, flags: tuple[str, ...]) -> RiskRow:
     """Return what is told of a symbol without computing anything."""
     trading = report.live.symbol_trading.get(symbol, report.live.trading)
     router = run.policy.route_policy(symbol)
@@ -125,9 +130,7 @@ def _bare_row(symbol: str, report: TickReport, run: RunInfo) -> RiskRow:
             taker_bias=router.taker_bias,
             offset_bps=router.offset_bps,
         ),
-        risk=SymbolRisk(
-            dd_today_pct=None, risk_flags=tuple(_flags(symbol, report.state, run.policy))
-        ),
+        risk=SymbolRisk(dd_today_pct=None, risk_flags=flags),
         vol=SymbolVol(atr_now=None, atr_regime="unknown"),
         sizing=SymbolSizing(final_size_factor=None),
         updated_ts=report.now,
@@ -140,6 +143,8 @@ def _flags(symbol: str, state: EngineState, policy: Policy) -> Iterator[str]:
         yield "unprotected"
     if any(position.mark_price is None for position in held):
         yield "no_mark"
+    if any(exits.is_dust(position, state) for position in held):
+        yield "dust"
     orders = state.recorded.open_orders
     if any(order.symbol == symbol and order.state in ("UNKNOWN", "PREP") for order in orders):
         yield "unknown_order"

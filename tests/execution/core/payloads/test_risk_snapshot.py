@@ -96,6 +96,7 @@ def test_an_engine_that_cannot_build_it_leaves_the_collector_what_stands_without
     assert (built.limits["gross_cap"].used, built.limits["gross_cap"].headroom) == (None, None)
     row = row_of(built, symbol)
     assert (row.trading_state, row.router.maker_first) == ("REDUCING", True)
+    assert (row.risk.dd_today_pct, row.risk.risk_flags) == (None, ("unassessed",))
     assert (row.vol.atr_now, row.vol.atr_regime, row.sizing.final_size_factor) == (
         *(None, "unknown", None),
     )
