@@ -31,7 +31,7 @@ CALM_TICK_S = 2.5
 
 def write_exchange_ops(folder: Path, **changes: object) -> Path:
     """Copy `ops/` made brisk, for the bars of a minute that an exchange tells."""
-    ops = write_ops(folder, **changes)
+    ops = write_ops(folder, **{"loop_s": 0.25, **changes})
     strategy = (ops / "strategy.toml").read_text()
     strategy = strategy.replace('markets = ["sim"]', 'markets = ["binance"]')
     strategy = re.sub(
