@@ -83,7 +83,8 @@ class Reconciler:
         closed: list[ClosedTrade] = []
         unread: set[str] = set()
         for symbol in sorted(symbols):
-            heard = self._venue.trades(symbol, ledger.last_trade_ts(symbol) - OVERLAP_S)
+            since_ts = max(ledger.last_trade_ts(symbol), ledger.begun_ts() or 0.0)
+            heard = self._venue.trades(symbol, since_ts - OVERLAP_S)
             if isinstance(heard, Blind):
                 unread.add(symbol)
                 continue

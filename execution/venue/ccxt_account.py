@@ -27,12 +27,12 @@ ACCOUNT: Final = Endpoint("fapiPrivateV3GetAccount", 5, signed=True)
 POSITION_RISK: Final = Endpoint("fapiPrivateV3GetPositionRisk", 5, signed=True)
 OPEN_ORDERS: Final = Endpoint("fapiPrivateGetOpenOrders", 1, signed=True)
 ALL_SYMBOLS_WEIGHT: Final = 40
-# What each may use of the exchange's limit: about once a second; every 20 s, or 5 s after a change.
+# What each may use of the exchange's limit: about once a second; every 20 s, or 10 s after a change.
 ACCOUNT_SHARE: Final = 0.15
 ALL_ORDERS_SHARE: Final = 0.05
-ALL_ORDERS_SOON_SHARE: Final = 0.2
+ALL_ORDERS_SOON_SHARE: Final = 0.1
 # Symbols asked by name in one round.
-MOST_NAMED: Final = 8
+MOST_NAMED: Final = 6
 
 
 class Holdings:
@@ -73,22 +73,24 @@ class Holdings:
         info = self._session.read(ACCOUNT, AccountInfo)
         self.read_ts = self._session.now()
         self._pace.done(ACCOUNT.weight)
-        self._mind_changes(info)
+        moved = self._mind_changes(info)
         self._read_entries(info)
-        if self._is_changed or orders_before != self._orders:
+        if moved or orders_before != self._orders:
             self.version += 1
         self.account = ccxt_snapshot.account(
             info, self._entries, leverage, self._open_orders(), self.read_ts
         )
         return self.account
 
-    def _mind_changes(self, info: AccountInfo) -> None:
-        before = self._info
-        self._is_changed = info != before
-        if before is not None and self._is_changed:
-            moved = set(before.positions) ^ set(info.positions)
-            self._named.update(dict.fromkeys(sorted(position.symbol for position in moved)))
-        self._info = info
+    def _mind_changes(self, info: AccountInfo) -> bool:
+        """Note what there is to ask about next; tell whether a balance or a position moved."""
+        before, self._info = self._info, info
+        if before is None:
+            return True
+        self._is_changed = self._is_changed or info != before
+        moved = set(before.positions) ^ set(info.positions)
+        self._named.update(dict.fromkeys(sorted(position.symbol for position in moved)))
+        return bool(moved) or before.assets != info.assets
 
     # ------------------------------------------------------------ open orders
 
@@ -98,6 +100,7 @@ class Holdings:
             self._all_pace.done(ALL_SYMBOLS_WEIGHT)
             self._soon_pace.done(ALL_SYMBOLS_WEIGHT)
             self._orders = found
+            self._is_changed = False
             self._named.clear()
             return
         for symbol in (*self._orders, *self._named):

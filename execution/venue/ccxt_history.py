@@ -31,9 +31,10 @@ MOST_PAGES: Final = 50
 WINDOW_MS: Final = 7 * 86_400_000
 # Older trades are not asked for by time, and older income is not kept by the exchange.
 OLDEST_S: Final = 90 * 86_400.0
-# The same question about the same account is asked again after so long: records can be told late.
-TRADES_AGAIN_S: Final = 2.0
-CASH_AGAIN_S: Final = 10.0
+# The same question about the same account is asked again, as records can be told late: first after so
+# long, and then at intervals that double, up to the second number.
+TRADES_AGAIN_S: Final = (2.0, 60.0)
+CASH_AGAIN_S: Final = (10.0, 120.0)
 # Income is read again from this much before what was read; it can be told this late.
 LATE_S: Final = 300.0
 # Orders of trades that are looked up one by one in one round; from so many on, a list comes first.
@@ -42,13 +43,27 @@ FEW: Final = 5
 IDS_KEPT: Final = 20_000
 
 
-class _Heard(Struct, frozen=True):
-    """An answer, the account it was asked about, and when."""
+class _Asked(Struct, frozen=True):
+    """A question about one state of the account: how far back, first asked when, and last."""
 
     version: int
-    at_s: float
     since_ts: float
-    trades: tuple[Trade, ...]
+    first_s: float
+    last_s: float
+
+    def again(self, now_s: float, version: int, since_ts: float) -> _Asked:
+        """Return the same question as it is asked now."""
+        same = self.version == version
+        return _Asked(version, since_ts, self.first_s if same else now_s, now_s)
+
+    def holds(
+        self, now_s: float, version: int, since_ts: float, wait_s: tuple[float, float]
+    ) -> bool:
+        """Tell whether its answer still is the answer."""
+        least_s, most_s = wait_s
+        pause_s = min(max(self.last_s - self.first_s, least_s), most_s)
+        known = self.version == version and self.since_ts <= since_ts
+        return known and now_s - self.last_s < pause_s
 
 
 class History:
@@ -59,10 +74,10 @@ class History:
         self._clock = clock
         self._client_ids: dict[int, str] = {}
         self._fee_prices: dict[tuple[str, int], Decimal] = {}
-        self._heard: dict[str, _Heard] = {}
+        self._heard: dict[str, tuple[_Asked, tuple[Trade, ...]]] = {}
         self._cash: dict[str, CashRow] = {}
         self._cash_span: tuple[float, float] | None = None
-        self._cash_heard: tuple[int, float] | None = None
+        self._cash_asked: _Asked | None = None
 
     # ------------------------------------------------------------ one order
 
@@ -96,17 +111,13 @@ class History:
         account (`version`) is asked about again only after a while.
         """
         heard, now_s = self._heard.get(symbol), self._clock.monotonic()
-        if (
-            heard is None
-            or heard.version != version
-            or since_ts < heard.since_ts
-            or now_s - heard.at_s >= TRADES_AGAIN_S
-        ):
+        if heard is None or not heard[0].holds(now_s, version, since_ts, TRADES_AGAIN_S):
             rows = self._read_trades(symbol, since_ts)
             self._resolve(symbol, rows)
-            trades = tuple(self._trade(row) for row in rows)
-            heard = self._heard[symbol] = _Heard(version, now_s, since_ts, trades)
-        return tuple(trade for trade in heard.trades if since_ts <= trade.ts <= until_ts)
+            before = _Asked(version, since_ts, now_s, now_s) if heard is None else heard[0]
+            asked = before.again(now_s, version, since_ts)
+            heard = self._heard[symbol] = (asked, tuple(self._trade(row) for row in rows))
+        return tuple(trade for trade in heard[1] if since_ts <= trade.ts <= until_ts)
 
     def _read_trades(self, symbol: str, since_ts: float) -> list[UserTrade]:
         now = self._session.now()
@@ -151,9 +162,9 @@ class History:
         unknown = self._unknown(rows)
         if len(unknown) > FEW:
             params: Params = {"symbol": symbol, "orderId": unknown[0], "limit": PAGE}
-            for order in self._session.read(
-                ALL_ORDERS, tuple[OrderInfo, ...], params, urgency="needed"
-            ):
+            listed = self._session.ask(ALL_ORDERS, tuple[OrderInfo, ...], params, urgency="needed")
+            # Too old for a list: they are asked for one by one.
+            for order in () if isinstance(listed, Refusal) else listed:
                 self.know(order.order_id, order.client_order_id)
             unknown = self._unknown(rows)
         for order_id in unknown[:MOST_LOOKUPS]:
@@ -203,20 +214,19 @@ class History:
 
         What was read in this process is not read again, but for what may have been told late.
         """
-        now_s = self._clock.monotonic()
-        covered = self._cash_span is not None and since_ts >= self._cash_span[0]
-        again = self._cash_heard is None or now_s - self._cash_heard[1] >= CASH_AGAIN_S
-        if not covered or again or self._cash_heard is None or self._cash_heard[0] != version:
-            self._read_cash(since_ts, covered=covered)
-            self._cash_heard = (version, now_s)
+        now_s, asked = self._clock.monotonic(), self._cash_asked
+        if asked is None or not asked.holds(now_s, version, since_ts, CASH_AGAIN_S):
+            self._read_cash(since_ts)
             self._cash = {name: row for name, row in self._cash.items() if row.ts >= since_ts}
+            before = _Asked(version, since_ts, now_s, now_s) if asked is None else asked
+            self._cash_asked = before.again(now_s, version, since_ts)
         return tuple(sorted(self._cash.values(), key=lambda row: row.ts))
 
-    def _read_cash(self, since_ts: float, *, covered: bool) -> None:
+    def _read_cash(self, since_ts: float) -> None:
         now = self._session.now()
         since_ts = max(since_ts, now - OLDEST_S)
         from_ts = since_ts
-        if covered and self._cash_span is not None:
+        if self._cash_span is not None and since_ts >= self._cash_span[0]:
             from_ts = max(since_ts, self._cash_span[1] - LATE_S)
         start_ms = int(from_ts * 1000)
         for _ in range(MOST_PAGES):

@@ -37,7 +37,7 @@ PREMIUM_INDEX: Final = Endpoint("fapiPublicGetPremiumIndex", 10)
 KLINES: Final = Endpoint("fapiPublicGetKlines", 1)
 # What each may use of the exchange's limit: about once a second, and once in two or three.
 BOOK_SHARE: Final = 0.15
-MARK_SHARE: Final = 0.18
+MARK_SHARE: Final = 0.10
 RULES_SHARE: Final = 0.01
 
 

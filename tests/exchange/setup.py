@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -51,6 +52,15 @@ class Setup(Struct, frozen=True, kw_only=True, omit_defaults=True):
             maintenance_margin_pct=Decimal("0.4"),
             liquidation_fee_pct=Decimal("1.25"),
         )
+
+
+def planted(folder: Path) -> list[str]:
+    """Name the files under `folder` that hold one of the planted keys."""
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and any(each.encode() in path.read_bytes() for each in (KEY, SECRET))
+    ]
 
 
 def listing(symbol: str = "BTCUSDT", **fields: object) -> Listing:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 
 from execution import executor_live, settings
 from execution.core.seam import Blind, NewOrder
@@ -31,7 +32,7 @@ CALM_TICK_S = 2.5
 
 def write_exchange_ops(folder: Path, **changes: object) -> Path:
     """Copy `ops/` made brisk, for the bars of a minute that an exchange tells."""
-    ops = write_ops(folder, **changes)
+    ops = write_ops(folder, **{"loop_s": 0.25, **changes})
     strategy = (ops / "strategy.toml").read_text()
     strategy = strategy.replace('markets = ["sim"]', 'markets = ["binance"]')
     strategy = re.sub(
@@ -45,6 +46,21 @@ def write_exchange_ops(folder: Path, **changes: object) -> Path:
     )
     (ops / "services.toml").write_text(f"{head}[exchange]{exchange}")
     return ops
+
+
+def narrow(ops: Path, count: int) -> None:
+    """Let `ops` list and trade so many symbols: its own first, and then more like them."""
+    universe = tomlkit.parse((ops / "universe.toml").read_text())
+    known = {each["symbol"]: each for each in universe["listing"]}
+    first = ["BTCUSDT", "ETHUSDT", "LAYERUSDT"]
+    names = [*first, *(name for name in known if name not in first)]
+    names += [f"M{number}USDT" for number in range(count)]
+    listing = [{**known.get(name, known["S0USDT"]), "symbol": name} for name in names[:count]]
+    (ops / "universe.toml").write_text(tomlkit.dumps({"listing": listing}))
+    strategy = tomlkit.parse((ops / "strategy.toml").read_text())
+    for each in strategy["strategy"]:
+        each["symbols"] = names[:count]
+    (ops / "strategy.toml").write_text(tomlkit.dumps(strategy))
 
 
 def environment(exchange: Running, folder: Path) -> dict[str, str]:
@@ -146,7 +162,12 @@ class Trading(Rehearsed):
 
 @contextmanager
 def trading(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, *, seed: int = 1, **fields: Any
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    *,
+    seed: int = 1,
+    symbols: int | None = None,
+    **fields: Any,
 ) -> Iterator[Trading]:
     """Run an exchange and an executor beside each other; `fields` are the exchange's and `ops`'s."""
     of_exchange = {name: fields.pop(name) for name in Setup.__struct_fields__ if name in fields}
@@ -154,6 +175,8 @@ def trading(
     if "position_mode" in of_exchange:
         changes["position_mode"] = f'"{of_exchange["position_mode"]}"'
     ops = write_exchange_ops(folder, **changes)
+    if symbols is not None:
+        narrow(ops, symbols)
     clock = SteppedClock(NOW)
     with in_thread(
         setup_for(ops, seed=seed, **of_exchange), clock, folder / "exchange.sqlite"

@@ -150,8 +150,8 @@ def test_a_delisted_symbol_is_settled_and_trading_goes_on(made: Trading) -> None
     assert any(name.startswith("settlement_autoclose-") for name in names)
     # Its rules are read every few minutes, or when an order is refused for them.
     made.exchange.ask("status", **{symbol: "GONE"})
-    for _ in range(120):
-        made.look(TICK_S)
+    for _ in range(30):
+        made.look(20.0)
     assert not isinstance(made.report.seen, Blind)
     rules = made.engine.state.rules.get(symbol)
     assert rules is None or not rules.trading

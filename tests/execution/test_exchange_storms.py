@@ -136,6 +136,7 @@ class Storm:
         self.made.calm()
         requests = self.made.exchange.requests
         assert not any(each["banned"] for each in requests), "the exchange was asked while banned"
+        assert max(each["used"] for each in requests) < 2400, "more weight than there is was used"
         self.met.update(self.made.exchange.truth["struck"])
         self.met["orders"] = len(self.made.accounts.orders())
         self.met["fills"] = len(self.made.accounts.fills())

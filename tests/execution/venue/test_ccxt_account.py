@@ -107,16 +107,15 @@ def test_many_symbols_take_turns(broker: Broker) -> None:
     names = [f"S{number}USDT" for number in range(20)]
     broker.orders = [order(number, f"a-{number}", symbol=name) for number, name in enumerate(names)]
     broker.look()
-    for _ in range(3):
+    for _ in range(4):
         assert len(broker.look().open_orders) == 20
     named = broker.asked()[1:]
-    assert len(named) == 3 * MOST_NAMED
+    assert len(named) == 4 * MOST_NAMED
     assert set(named) == set(names)
 
 
 def test_what_changes_in_the_account_has_all_orders_read_soon(broker: Broker) -> None:
-    broker.look()
-    for _ in range(6):
+    for _ in range(12):
         broker.look()
     broker.hold(position("0.010"), wallet="9999")
     broker.look()
@@ -127,6 +126,9 @@ def test_what_changes_in_the_account_has_all_orders_read_soon(broker: Broker) ->
     broker.look()
     broker.look()
     assert broker.asked() == ["all", "all", "BTCUSDT"]
+    for _ in range(9):
+        broker.look()
+    assert broker.asked() == ["all", "all", "BTCUSDT", "all"]
 
 
 def test_entry_prices_are_read_when_a_position_moved(broker: Broker) -> None:

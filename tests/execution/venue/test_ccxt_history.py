@@ -154,10 +154,25 @@ def test_the_same_account_is_not_asked_about_in_a_loop(records: Records) -> None
     records.ids(NOW - 60, version=2)
     assert len(records.line.wire.asked(TRADES)) == 2
     records.rows.append(trade(2))  # told late
-    records.line.tick(TRADES_AGAIN_S)
+    records.line.tick(TRADES_AGAIN_S[0])
     assert records.ids(NOW - 60, version=2) == [1, 2]
     records.ids(NOW - 120, version=2)
     assert len(records.line.wire.asked(TRADES)) == 4
+
+
+def test_a_question_that_stays_open_is_asked_ever_more_seldom(records: Records) -> None:
+    for _ in range(300):
+        records.ids(NOW - 60)
+        records.cash(NOW - 60)
+        records.line.tick()
+    assert (
+        len(records.line.wire.asked(TRADES)) == 10
+    )  # after 0, 2, 4, 8, 16, 32, 64, 124, 184 and 244 s
+    assert len(records.line.wire.asked(INCOME)) == 7
+    records.ids(NOW - 60, version=2)
+    records.line.tick(2)
+    records.ids(NOW - 60, version=2)
+    assert len(records.line.wire.asked(TRADES)) == 12
 
 
 def test_an_order_that_is_gone_is_nobodys(records: Records) -> None:
@@ -221,7 +236,7 @@ def test_income_is_asked_again_after_a_while_and_only_for_what_may_be_late(
     records.cash(NOW - 6000)
     records.cash(NOW - 6000)
     assert len(records.line.wire.asked(INCOME)) == 1
-    records.line.tick(CASH_AGAIN_S)
+    records.line.tick(CASH_AGAIN_S[0])
     records.cash_rows.append(income(2, "FUNDING_FEE", "1", at_s=-LATE_S + 1))
     assert records.cash(NOW - 6000) == ["1", "2"]
     starts = [params["startTime"] / 1000 for params in records.line.wire.asked(INCOME)]
