@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from execution import settings as settings_door
+from execution import toml_files
 from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
 from execution.core.payloads.alerts import AlertMemory
+from execution.core.payloads.minutes import MinuteMemory
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.policy import Policy, Universe
-from execution.core.shadow import Shadow
 from execution.core.types import EngineState, TickReport
 from execution.disk_reserve import DiskReserve
 from execution.errors import ConfigError
@@ -24,9 +25,11 @@ from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.operator_requests import LatchOnly, NoRequests, OperatorRequests
 from execution.order_desk import Asks, OrderDesk
+from execution.pipeline_pair import PipelinePair
 from execution.reconciler import Reconciler
 from execution.service_loop import Faults, LoopTimes, Timer, journal_limits, run_id
 from execution.settings import Settings
+from execution.shadow_runner import ShadowRunner
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
@@ -46,6 +49,8 @@ BASE_BAR_S = 60
 ATTEMPTS_READ = 2_000
 # Room for cancels and exits of a whole book, twice: the ledger's and the paper venue's.
 RESERVE_BYTES = 16 * 1024 * 1024
+# One step of the shadow's journals: a few milliseconds of a tick.
+PAIR_STEP_BYTES = 256 * 1024
 
 
 class Telling:
@@ -56,7 +61,7 @@ class Telling:
         self.run = run
         self.intel: IntelReport | None = None
         self.alerts = AlertMemory()
-        self.minute: int | None = None
+        self.minute = MinuteMemory()
         self.journalled: TickReport | None = None
         self.probe = Timer(timers.probe_s, clock)
         self.shadow_head = Timer(timers.shadow_head_s, clock)
@@ -96,8 +101,18 @@ class Engine:
             clock,
         )
         self.live_policy = policy
-        self.shadow = Shadow()
+        self.shadow = ShadowRunner(
+            settings.shadow_policy, clock, timers.shadow_budget_ms, timers.shadow_rest_s
+        )
         self.store = StateStore(settings.log_dir, clock)
+        self.pair = PipelinePair(
+            self.store,
+            settings.log_dir,
+            settings.services,
+            settings.engine_version,
+            V6Flags(**settings.flags),
+            PAIR_STEP_BYTES,
+        )
         self.publisher = TickPublisher(self.store, clock, timers.risk_s)
         self.journals = journals
         self.faults = Faults(clock)
@@ -124,9 +139,9 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
             f"DRY_RUN=0 ({settings.mode}): the exchange venue is not part of this version: "
             "set DRY_RUN=1"
         )
-    settings = replace(settings, policy=_paced(settings))
+    settings = _with_policies(settings, partial(_paced, settings))
     faults = settings.paper_faults
-    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
+    plan = None if faults is None else toml_files.read_toml(faults, FaultPlan)
     path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
     reserve = DiskReserve(path.with_name("reserve"), RESERVE_BYTES)
     ledger = Ledger(LedgerFile(path, settings.mode, settings.account, reserve=reserve))
@@ -154,7 +169,7 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
 
     Raises ConfigError for a symbol that nothing trades.
     """
-    settings = replace(settings, policy=_only(settings.policy, symbols))
+    settings = _with_policies(settings, partial(_only, symbols))
     market = ReplayedMarket(folder, settings.policy.universe.listing, None, history_bars=0)
     clock = ManualClock(market.window_ts[0])
     path = settings.log_dir / "ledger" / "replay.sqlite"
@@ -166,9 +181,18 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
     return Replay(engine, market, clock)
 
 
-def _paced(settings: Settings) -> Policy:
+def _with_policies(settings: Settings, change: Callable[[Policy], Policy]) -> Settings:
+    """Change the live policy and the candidate alike; without its flag there is no candidate."""
+    shadow = settings.shadow_policy if settings.flags["PIPELINE_V6_SHADOW_ENABLED"] else None
+    return replace(
+        settings,
+        policy=change(settings.policy),
+        shadow_policy=None if shadow is None else change(shadow),
+    )
+
+
+def _paced(settings: Settings, policy: Policy) -> Policy:
     """Shorten the strategies' bars by the pace at which a recording is put onto wall time."""
-    policy = settings.policy
     if settings.market != "replay":
         return policy
     pace = settings.services.replay.speed
@@ -176,7 +200,7 @@ def _paced(settings: Settings) -> Policy:
     return replace(policy, strategies=tuple(strategies))
 
 
-def _only(policy: Policy, symbols: tuple[str, ...]) -> Policy:
+def _only(symbols: tuple[str, ...], policy: Policy) -> Policy:
     """Narrow a policy to some symbols of its universe."""
     listed = {listing.symbol: listing for listing in policy.universe.listing}
     for symbol in symbols:
@@ -248,6 +272,7 @@ def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
 
 
 def _run_info(settings: Settings, venue: Venue, name: str, now: float) -> RunInfo:
+    shadowed = settings.flags["PIPELINE_V6_SHADOW_ENABLED"]
     return RunInfo(
         engine_version=settings.engine_version,
         run_id=name,
@@ -260,6 +285,9 @@ def _run_info(settings: Settings, venue: Venue, name: str, now: float) -> RunInf
         venue=venue.name,
         market=settings.market,
         policy=settings.policy,
+        live_policy=settings.fingerprint,
+        shadow_policy=settings.shadow_fingerprint if shadowed else None,
+        shadow_problem=settings.shadow_problem if shadowed else None,
         started_ts=now,
     )
 

@@ -31,6 +31,8 @@ class Executor(Struct, frozen=True, forbid_unknown_fields=True):
     shadow_head_s: ShadowHeadSeconds
     compare_s: CompareSeconds
     resting_entries_on_stop: Literal["cancel", "keep"]
+    shadow_budget_ms: Annotated[float, Meta(gt=0, le=10_000)]
+    shadow_rest_s: Seconds
 
 
 class Journals(Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,13 +99,25 @@ class Heartbeat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Compare(Struct, frozen=True, forbid_unknown_fields=True):
-    """When the comparison is due, and how often the service looks."""
+    """When the comparison is due, how often the service looks, and when a result is marked."""
 
     interval_s: CompareSeconds
     beat_s: Seconds
+    horizon_s: Seconds
 
     def __post_init__(self) -> None:
         _require_beat(self.beat_s, self.interval_s)
+
+
+class Promotion(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a shadow policy must show before it may take the live one's place."""
+
+    min_pairs: Annotated[int, Meta(ge=200, le=1_000_000)]
+    min_agreement_pct: Annotated[float, Meta(ge=0, le=100)]
+    min_results: Annotated[int, Meta(ge=1, le=2_000)]
+    confidence_pct: Annotated[float, Meta(ge=50, lt=100)]
+    min_difference_usd: float
+    max_new_breaches: Annotated[int, Meta(ge=0)]
 
 
 class Dashboard(Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +137,7 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     sync: Sync
     heartbeat: Heartbeat
     compare: Compare
+    promotion: Promotion
     dashboard: Dashboard
 
 

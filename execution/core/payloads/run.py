@@ -7,10 +7,11 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from execution.core.compare import Deciding
 from execution.core.policy import Policy
 from execution.core.seam import VenueHealth
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.files import Mode
+from execution.state_schema.files import LoopMs, Mode
 from execution.state_schema.intel_files import (
     AllocationGlobal,
     AllocationRow,
@@ -26,7 +27,8 @@ T = TypeVar("T")
 class RunInfo(Struct, frozen=True):
     """The executor as it runs now.
 
-    `failed_writes` and the loop figures are those of the previous loop; None before there was one.
+    `live_policy` and `shadow_policy` are fingerprints; without a shadow the second is None, and
+    `shadow_problem` says so where one was wanted. `failed_writes` and the loop figures are those of the previous loop; None before there was one.
     `errors` counts failures by stage since `started_ts`.
     """
 
@@ -41,7 +43,10 @@ class RunInfo(Struct, frozen=True):
     venue: str
     market: str
     policy: Policy
+    live_policy: str
+    shadow_policy: str | None
     started_ts: float
+    shadow_problem: str | None = None
     loop_seq: int = 0
     loop_ms_last: float | None = None
     loop_ms_p50: float | None = None
@@ -50,6 +55,12 @@ class RunInfo(Struct, frozen=True):
     errors: Mapping[str, int] = {}
     failed_writes: tuple[str, ...] = ()
     health: VenueHealth = VenueHealth()
+    shadow_ms: LoopMs = LoopMs(last=None, p50=None, p99=None)
+
+    @property
+    def deciding(self) -> Deciding:
+        """Return whose decisions this engine's are."""
+        return Deciding(self.engine_version, self.flags, self.live_policy, self.shadow_policy)
 
 
 class ServiceInfo(Struct, frozen=True):

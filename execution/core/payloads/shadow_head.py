@@ -6,7 +6,7 @@ under the lock of the pair it reads the head, folds in what the journal has sinc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from msgspec import Struct
@@ -43,16 +43,14 @@ class ShadowFacts(Struct, frozen=True):
 
 def refresh(
     head: ShadowHead | None,
-    read: Callable[[JournalPosition | None], Iterable[Batch]],
+    batch: Batch,
     engine_version: str,
     flags: V6Flags,
     run_id: str,
     now: float,
 ) -> ShadowHead:
-    """Build the next head out of the present one and what `read` finds after it."""
-    facts = recall(head)
-    for batch in read(facts.journal):
-        facts = fold(facts, batch.records, batch.position)
+    """Build the next head out of the present one and what the journal has after it."""
+    facts = fold(recall(head), batch.records, batch.position)
     return build(facts, engine_version, flags, run_id, now)
 
 
