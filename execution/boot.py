@@ -65,6 +65,7 @@ class Telling:
         self.journalled: TickReport | None = None
         self.probe = Timer(timers.probe_s, clock)
         self.shadow_head = Timer(timers.shadow_head_s, clock)
+        self.shadow_quiet = Timer(timers.shadow_head_s, clock)
         self.compare = Timer(timers.compare_s, clock)
 
 
@@ -105,17 +106,18 @@ class Engine:
             settings.shadow_policy, clock, timers.shadow_budget_ms, timers.shadow_rest_s
         )
         self.store = StateStore(settings.log_dir, clock)
+        self.publisher = TickPublisher(self.store, clock, timers.risk_s)
+        self.journals = journals
+        self.faults = Faults(clock)
         self.pair = PipelinePair(
             self.store,
             settings.log_dir,
             settings.services,
             settings.engine_version,
             V6Flags(**settings.flags),
+            self.faults,
             PAIR_STEP_BYTES,
         )
-        self.publisher = TickPublisher(self.store, clock, timers.risk_s)
-        self.journals = journals
-        self.faults = Faults(clock)
         self.times = LoopTimes()
         self.state: EngineState = book.start([policy], _decided(settings))
         self.report: TickReport | None = None

@@ -116,10 +116,13 @@ def _maybe_write_pipeline_pair(engine: Engine, report: TickReport) -> tuple[Outc
     told, now = engine.telling, report.now
     decided = report.shadow is not None and report.shadow.decisions
     outcomes = []
+    if decided:
+        told.shadow_quiet.done()
+    elif engine.shadow.policy is not None and told.shadow_quiet.is_due():
+        told.shadow_quiet.done()
+        quiet = ShadowHeartbeat(ts=now, run_id=told.run.run_id, reason="nothing was decided")
+        _append(engine, ((registry.SHADOW, quiet),))
     if decided or told.shadow_head.is_due():
-        if engine.shadow.policy is not None and not decided:
-            quiet = ShadowHeartbeat(ts=now, run_id=told.run.run_id, reason="nothing was decided")
-            _append(engine, ((registry.SHADOW, quiet),))
         refresh_head = partial(engine.pair.refresh_head, told.run.run_id, now)
         outcomes.append(_count_on(registry.SHADOW_HEAD, refresh_head, told.shadow_head))
     if told.compare.is_due():

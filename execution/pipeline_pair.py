@@ -1,20 +1,22 @@
 """The shared pair: the shadow's head and the comparison, counted on from the journals by either writer.
 
 Executor and services build them with the same pure functions, one step of the journals at a time,
-under the lock of the pair. OSError where a journal is there and cannot be read.
+under the lock of the pair. A journal that cannot be read is counted as a fault, and the files stay fresh.
 """
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from execution.core import compare
-from execution.core.compare import Deciding, Journals
+from execution.core.compare import Deciding, Journals, Reader
 from execution.core.counterfactual import Terms
 from execution.core.payloads import compare_summary, shadow_head
 from execution.jsonl_files import find_end
 from execution.jsonl_log import Batch, read_from
+from execution.service_loop import Faults
 from execution.services import Services
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
@@ -33,12 +35,14 @@ class PipelinePair:
         services: Services,
         engine_version: str,
         flags: V6Flags,
+        faults: Faults,
         step_bytes: int,
     ) -> None:
         self._store = store
         self._log_dir = log_dir
         self._engine_version = engine_version
         self._flags = flags
+        self._faults = faults
         self._step_bytes = step_bytes
         paper = services.paper
         self._terms = Terms(
@@ -54,18 +58,26 @@ class PipelinePair:
         with self._store.locked():
             before = self._store.read(registry.SHADOW_HEAD)
             counted = None if before is None else before.journal
-            batch = self._read(registry.SHADOW, counted)
+            journal = self._reader(registry.SHADOW)
+            batch = journal.read(counted)
             head = shadow_head.refresh(
-                before, batch, self._engine_version, self._flags, run_id, now
+                before,
+                batch.records,
+                batch.position,
+                self._engine_version,
+                self._flags,
+                run_id,
+                now,
             )
-            return self._store.write(registry.SHADOW_HEAD, head), batch.position == counted
+            written = self._store.write(registry.SHADOW_HEAD, head)
+        return written, journal.is_at_end(batch.position)
 
     def refresh_compare(self, deciding: Deciding, now: float) -> tuple[CompareSummary, bool]:
         """Count one step of the journals into the summary; return also whether that was all."""
         journals = Journals(
-            decisions=Reader(*self._reading(registry.SHADOW)),
-            fills=Reader(*self._reading(registry.ORDERS_EXECUTED)),
-            marks=Reader(*self._reading(registry.MARKS)),
+            decisions=self._reader(registry.SHADOW),
+            fills=self._reader(registry.ORDERS_EXECUTED),
+            marks=self._reader(registry.MARKS),
         )
         with self._store.locked():
             before = self._store.read(compare.CHECKPOINT)
@@ -76,9 +88,19 @@ class PipelinePair:
             self._store.write(compare.CHECKPOINT, point)
             return self._store.write(registry.COMPARE_SUMMARY, summary), read_all
 
-    def _read(self, journal: Journal[Any], position: JournalPosition | None) -> Batch[Any]:
+    def _reader(self, journal: Journal[Any]) -> Reader:
         path = self._log_dir / journal.path
-        return read_from(path, position, journal.decoder.decode, self._step_bytes)
 
-    def _end(self, journal: Journal[Any]) -> JournalPosition | None:
-        return find_end(self._log_dir / journal.path)
+        def read(at: JournalPosition | None) -> Batch[Any]:
+            try:
+                return read_from(path, at, journal.decoder.decode, self._step_bytes)
+            except OSError as error:
+                self._faults.report("shadow_journal", "unreadable", f"{journal.path}: {error}")
+                return Batch(position=at)
+
+        def end() -> JournalPosition | None:
+            with contextlib.suppress(OSError):
+                return find_end(path)
+            return None
+
+        return Reader(read, end)

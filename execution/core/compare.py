@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -111,7 +111,6 @@ CHECKPOINT = StateFile(
     time_field="moved_ts",
     max_age_s=2_700.0,
     owners=("executor", "pipeline_compare"),
-    version=2,
 )
 
 
@@ -127,18 +126,28 @@ class Batch(Protocol):
         """Return the place after them."""
 
 
-Read = Callable[[JournalPosition | None], Batch]
+class Reader(Struct, frozen=True):
+    """How to read on in one journal, one step at a time, and where it ends now, if it is there."""
+
+    read: Callable[[JournalPosition | None], Batch]
+    end: Callable[[], JournalPosition | None]
+
+    def is_at_end(self, position: JournalPosition | None) -> bool:
+        """Tell whether nothing follows `position` now."""
+        end = self.end()
+        if end is None:
+            return True
+        if position is None:
+            return False
+        return position.inode == end.inode and position.offset >= end.offset
 
 
 class Journals(Struct, frozen=True):
-    """How to read on in each journal, one step at a time, and where it ends now."""
+    """What is decided, what live orders filled at, and the bars that closed."""
 
-    decisions: Read
-    fills: Read
-    marks: Read
-    ends: Callable[
-        [], tuple[JournalPosition | None, JournalPosition | None, JournalPosition | None]
-    ]
+    decisions: Reader
+    fills: Reader
+    marks: Reader
 
 
 def advance(
@@ -151,30 +160,33 @@ def advance(
     """
     point = before or _fresh(deciding, now)
     if point.deciding != deciding:
-        decisions, fills_end, marks_end = journals.ends()
-        fresh = _fresh(deciding, now)
-        return replace(fresh, decisions=decisions, fills=fills_end, marks=marks_end), True
+        ends = {each: getattr(journals, each).end() for each in Journals.__struct_fields__}
+        return replace(_fresh(deciding, now), **ends), True
     # What befalls an order is read before the decisions: nothing in it can be without its decision.
-    fills, marks = journals.fills(point.fills), journals.marks(point.marks)
+    fills, marks = journals.fills.read(point.fills), journals.marks.read(point.marks)
     counting = _Counting(point, terms)
-    moved, read_all = replace(point, moved_ts=now), True
-    if not any(0 < _last_ts(batch) < point.decided_ts for batch in (fills, marks)):
-        decided = journals.decisions(point.decisions)
-        if decided.position != point.decisions:
-            counting.take_decisions(decided.records)
-            decided_ts = max(point.decided_ts, _last_ts(decided))
-            moved, read_all = (
-                replace(moved, decisions=decided.position, decided_ts=decided_ts),
-                False,
-            )
-    # Ahead of the decisions that are read it waits for them; where there are no more, it need not.
-    limit_ts = math.inf if read_all else moved.decided_ts
-    if _last_ts(fills) <= limit_ts and fills.position != point.fills:
-        counting.take_fills(fills.records)
-        moved, read_all = replace(moved, fills=fills.position), False
-    if _last_ts(marks) <= limit_ts and marks.position != point.marks:
-        counting.take_marks(marks.records)
-        moved, read_all = replace(moved, marks=marks.position), False
+    moved, limit_ts = replace(point, moved_ts=now), point.decided_ts
+    if not any(0 < _last_ts(batch) < limit_ts for batch in (fills, marks)):
+        decided = journals.decisions.read(point.decisions)
+        counting.take_decisions(decided.records)
+        limit_ts = max(limit_ts, _last_ts(decided))
+        moved = replace(moved, decisions=decided.position, decided_ts=limit_ts)
+        if journals.decisions.is_at_end(decided.position):
+            limit_ts = math.inf
+    # What is ahead of the decisions waits for them, and bars wait for the fills before them. To meet
+    # either twice changes nothing, so a place is moved once all that is before it has been met.
+    counting.take_fills(_until(fills, limit_ts))
+    if _last_ts(fills) <= limit_ts:
+        moved = replace(moved, fills=fills.position)
+        if not journals.fills.is_at_end(fills.position):
+            limit_ts = min(limit_ts, _last_ts(fills))
+    counting.take_marks(_until(marks, limit_ts))
+    if _last_ts(marks) <= limit_ts:
+        moved = replace(moved, marks=marks.position)
+    read_all = all(
+        getattr(journals, each).is_at_end(getattr(moved, each))
+        for each in Journals.__struct_fields__
+    )
     return counting.close(moved), read_all
 
 
@@ -186,6 +198,10 @@ def _fresh(deciding: Deciding, now: float) -> Checkpoint:
         shadow_policy=deciding.shadow_policy,
         moved_ts=now,
     )
+
+
+def _until(batch: Batch, limit_ts: float) -> Iterator[Any]:
+    return (record for record in batch.records if record.ts <= limit_ts)
 
 
 def _last_ts(batch: Batch) -> float:
@@ -227,7 +243,7 @@ class _Counting:
                 continue
             pending = self._pending.get(record.decision_id)
             if pending is not None:
-                filled = counterfactual.filled(pending, record.qty, record.price)
+                filled = counterfactual.filled(pending, record)
                 self._pending[pending.decision_id] = filled
 
     def take_marks(self, records: Iterable[MarkPoint]) -> None:

@@ -19,7 +19,7 @@ from execution.core.fill_rules import Conditions
 from execution.core.orders import limit_price
 from execution.core.records import RouteLeg
 from execution.core.seam import ZERO, Quote, Side
-from execution.state_schema.journals import BarPoint, Judgement, ShadowDecision, Touch
+from execution.state_schema.journals import BarPoint, Fill, Judgement, ShadowDecision, Touch
 
 BPS = Decimal(10_000)
 # A mark this long after the horizon still stands for it.
@@ -52,7 +52,8 @@ class Pending(Struct, frozen=True):
     """A decision whose result is not known yet, with either policy's ghost.
 
     Where both want the very same order neither has one: whatever it comes to is the same for both.
-    `told_ts` is until when its bars are known, `fills` the live order's own (quantity, worth in USD).
+    `told_ts` is until when its bars are known, `fills` the live order's own (quantity, worth in USD)
+    and `trades` their ids.
     """
 
     decision_id: str
@@ -67,6 +68,7 @@ class Pending(Struct, frozen=True):
     live: Ghost | None
     shadow: Ghost | None
     fills: tuple[float, float] = (0.0, 0.0)
+    trades: tuple[str, ...] = ()
 
 
 class Outcome(Struct, frozen=True):
@@ -130,10 +132,13 @@ def on_bars(
     return pending
 
 
-def filled(pending: Pending, qty: float, price: float) -> Pending:
-    """Take in one fill of the live order."""
+def filled(pending: Pending, fill: Fill) -> Pending:
+    """Take in one fill of the live order, once."""
+    if fill.trade_id in pending.trades:
+        return pending
     held, worth = pending.fills
-    return replace(pending, fills=(held + qty, worth + qty * price))
+    fills = (held + fill.qty, worth + fill.qty * fill.price)
+    return replace(pending, fills=fills, trades=(*pending.trades, fill.trade_id))
 
 
 # ---------------------------------------------------------------- a ghost on its way
