@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from execution.core.promotion import Promotion
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 HistoryBars = Annotated[int, Meta(ge=0, le=5000)]
 
@@ -107,17 +109,6 @@ class Compare(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require_beat(self.beat_s, self.interval_s)
-
-
-class Promotion(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a shadow policy must show before it may take the live one's place."""
-
-    min_pairs: Annotated[int, Meta(ge=200, le=1_000_000)]
-    min_agreement_pct: Annotated[float, Meta(ge=0, le=100)]
-    min_results: Annotated[int, Meta(ge=1, le=2_000)]
-    confidence_pct: Annotated[float, Meta(ge=50, lt=100)]
-    min_difference_usd: float
-    max_new_breaches: Annotated[int, Meta(ge=0)]
 
 
 class Dashboard(Struct, frozen=True, forbid_unknown_fields=True):

@@ -226,6 +226,11 @@ class _Policies(Struct, frozen=True):
     problem: str | None
 
 
+def read_overlay(ops_dir: Path) -> Overlay:
+    """Read the candidate's changes."""
+    return toml_files.read_toml(ops_dir / overlay.FILE, Overlay)
+
+
 def _read_policies(
     ops_dir: Path, services: Services, market: Market, account: str, flags: Mapping[str, bool]
 ) -> _Policies:
@@ -234,7 +239,7 @@ def _read_policies(
     live = decode(tables, ops_dir)
     try:
         # A candidate that cannot be read must not keep the live policy from trading.
-        laid = overlay.lay(tables, toml_files.read_toml(ops_dir / overlay.FILE, Overlay))
+        laid = overlay.lay(tables, read_overlay(ops_dir))
         return _Policies(live, decode(laid, ops_dir / overlay.FILE), None)
     except ConfigError as error:
         return _Policies(live, None, str(error))

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from execution import boot
 from execution import settings as settings_door
-from execution.boot import Replay
+from execution.boot import Engine, Replay
 from execution.clock import SystemClock
 from execution.core.seam import MarketSnapshot
 from execution.core.types import TickReport
@@ -118,8 +118,9 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     started_s = watch.monotonic()
     drive(replayed, tally)
     wall_s = watch.monotonic() - started_s
+    engine.journals.flush()  # what is compared is read from them
     _pub_tick(engine)
-    engine.journals.flush()
+    _compare(engine)
     book, cash, counts = engine.state.book, engine.ledger.cash, engine.ledger.counts()
     residual = book.identity_residual_usd
     figures = Figures(
@@ -144,6 +145,15 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     )
     engine.close()
     return figures
+
+
+def _compare(engine: Engine) -> None:
+    """Count the shadow's journals to their ends; a tick of the suite counts one step."""
+    run, now = engine.telling.run, engine.clock.now()
+    while not engine.pair.refresh_head(run.run_id, now)[1]:
+        pass
+    while not engine.pair.refresh_compare(run.deciding, now)[1]:
+        pass
 
 
 def drive(replayed: Replay, tally: Tally) -> None:
