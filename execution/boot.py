@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from execution import settings as settings_door
+from execution import toml_files
 from execution.alert_command import NOBODY, AlertCommand
 from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
@@ -21,10 +22,10 @@ from execution.core.intel_terms import LOOP_KB_MAX, Intel
 from execution.core.payloads import day_figures
 from execution.core.payloads.alerts import AlertMemory
 from execution.core.payloads.day_figures import DayFigures
+from execution.core.payloads.minutes import MinuteMemory
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.policy import Policy, Universe
 from execution.core.records import Recorded
-from execution.core.shadow import Shadow
 from execution.core.types import EngineState, TickReport
 from execution.disk_reserve import DiskReserve
 from execution.errors import ConfigError
@@ -34,9 +35,11 @@ from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.operator_requests import LatchOnly, NoRequests, OperatorRequests
 from execution.order_desk import Asks, OrderDesk
+from execution.pipeline_pair import PipelinePair
 from execution.reconciler import Reconciler
 from execution.service_loop import Faults, LoopTimes, Timer, journal_limits, run_id
 from execution.settings import Settings
+from execution.shadow_runner import ShadowRunner
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
@@ -61,6 +64,8 @@ ATTEMPTS_READ = 2_000
 DAY_READ = 10_000
 # Room for cancels and exits of a whole book, twice: the ledger's and the paper venue's.
 RESERVE_BYTES = 16 * 1024 * 1024
+# One step of the shadow's journals: a few milliseconds of a tick.
+PAIR_STEP_BYTES = 256 * 1024
 
 
 class Telling:
@@ -72,10 +77,11 @@ class Telling:
         self.intel: IntelReport | None = None
         self.intel_failures: tuple[Failed, ...] = ()
         self.alerts = AlertMemory()
-        self.minute: int | None = None
+        self.minute = MinuteMemory()
         self.journalled: TickReport | None = None
         self.probe = Timer(timers.probe_s, clock)
         self.shadow_head = Timer(timers.shadow_head_s, clock)
+        self.shadow_quiet = Timer(timers.shadow_head_s, clock)
         self.compare = Timer(timers.compare_s, clock)
 
 
@@ -114,12 +120,23 @@ class Engine:
             clock,
         )
         self.live_policy = policy
-        self.shadow = Shadow()
+        self.shadow = ShadowRunner(
+            settings.shadow_policy, clock, timers.shadow_budget_ms, timers.shadow_rest_s
+        )
         self.store = StateStore(settings.log_dir, clock)
         self.publisher = TickPublisher(self.store, clock, timers.risk_s)
         self.journals = journals
         self.intel = IntelCycle(settings, self.store, name)
         self.faults = Faults(clock)
+        self.pair = PipelinePair(
+            self.store,
+            settings.log_dir,
+            settings.services,
+            settings.engine_version,
+            V6Flags(**settings.flags),
+            self.faults,
+            PAIR_STEP_BYTES,
+        )
         self.times = LoopTimes()
         self.state: EngineState = replace(
             book.start([policy], _decided(settings)), vetoes=vetoes, recorded=Recorded(day=day.day)
@@ -143,7 +160,7 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     Without `operated` it hears the kill latch only, and carries out no operator's request; nor does
     it start the operator's program.
     """
-    settings = replace(settings, policy=_paced(settings))
+    settings = _with_policies(settings, partial(_paced, settings))
     path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
     reserve = DiskReserve(path.with_name("reserve"), RESERVE_BYTES)
     ledger = Ledger(LedgerFile(path, settings.mode, settings.account, reserve=reserve))
@@ -171,7 +188,8 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
 
     Raises ConfigError for a symbol that nothing trades.
     """
-    settings = replace(settings, policy=_only(settings.policy, symbols), intel=_unhurried(settings))
+    settings = _with_policies(settings, partial(_only, symbols))
+    settings = replace(settings, intel=_unhurried(settings))
     market = ReplayedMarket(folder, settings.policy.universe.listing, None, history_bars=0)
     clock = ManualClock(market.window_ts[0])
     path = settings.log_dir / "ledger" / "replay.sqlite"
@@ -189,9 +207,18 @@ def _unhurried(settings: Settings) -> Intel:
     return replace(intel, reading=replace(intel.reading, loop_kb=LOOP_KB_MAX))
 
 
-def _paced(settings: Settings) -> Policy:
+def _with_policies(settings: Settings, change: Callable[[Policy], Policy]) -> Settings:
+    """Change the live policy and the candidate alike; without its flag there is no candidate."""
+    shadow = settings.shadow_policy if settings.flags["PIPELINE_V6_SHADOW_ENABLED"] else None
+    return replace(
+        settings,
+        policy=change(settings.policy),
+        shadow_policy=None if shadow is None else change(shadow),
+    )
+
+
+def _paced(settings: Settings, policy: Policy) -> Policy:
     """Shorten the strategies' bars by the pace at which a recording is put onto wall time."""
-    policy = settings.policy
     if settings.market != "replay":
         return policy
     pace = settings.services.replay.speed
@@ -199,7 +226,7 @@ def _paced(settings: Settings) -> Policy:
     return replace(policy, strategies=tuple(strategies))
 
 
-def _only(policy: Policy, symbols: tuple[str, ...]) -> Policy:
+def _only(symbols: tuple[str, ...], policy: Policy) -> Policy:
     """Narrow a policy to some symbols of its universe."""
     listed = {listing.symbol: listing for listing in policy.universe.listing}
     for symbol in symbols:
@@ -252,7 +279,7 @@ def _venue(settings: Settings, clock: Clock, *, operated: bool) -> Venue:
 
         return ccxt_assembly.exchange(settings, clock, may_set=operated)
     faults = settings.paper_faults
-    plan = None if faults is None else settings_door.read_toml(faults, FaultPlan)
+    plan = None if faults is None else toml_files.read_toml(faults, FaultPlan)
     store = PaperStore(settings.log_dir / "run" / "paper.sqlite")
     paper = _paper(settings, _market(settings, clock), store)
     return paper if plan is None else FaultyVenue(paper, plan, clock)
@@ -292,6 +319,7 @@ def _paper(settings: Settings, market: Market, store: PaperStore) -> PaperVenue:
 
 
 def _run_info(settings: Settings, venue: Venue, name: str, now: float, day: DayFigures) -> RunInfo:
+    shadowed = settings.flags["PIPELINE_V6_SHADOW_ENABLED"]
     return RunInfo(
         engine_version=settings.engine_version,
         run_id=name,
@@ -305,6 +333,9 @@ def _run_info(settings: Settings, venue: Venue, name: str, now: float, day: DayF
         market=settings.market,
         policy=settings.policy,
         watch=settings.services.risk_watch,
+        live_policy=settings.fingerprint,
+        shadow_policy=settings.shadow_fingerprint if shadowed else None,
+        shadow_problem=settings.shadow_problem if shadowed else None,
         started_ts=now,
         day=day,
     )

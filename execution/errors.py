@@ -6,6 +6,7 @@ HedgeError
 ├── LockHeld           a person: another process holds the lock, exit 75 (EX_TEMPFAIL)
 ├── LedgerFull         the machine: the tick is not done, the reserve is freed, the next one tries
 ├── VenueUnavailable   the machine: becomes `Blind` at the venue's edge
+├── ShadowSlow         the machine: the candidate policy rests, the live one goes on
 ├── StateWriteError    the machine: the tick is unhealthy, loudly
 └── SyncError          the machine: try again next interval
 """
@@ -38,6 +39,10 @@ class LedgerFull(HedgeError):
 
 class VenueUnavailable(HedgeError):
     """The venue did not answer in a way that can be believed."""
+
+
+class ShadowSlow(HedgeError):
+    """Deciding for the candidate took longer than its budget."""
 
 
 class StateWriteError(HedgeError):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -17,15 +18,17 @@ from execution.boot import Engine
 from execution.clock import Clock
 from execution.core import book, pipeline
 from execution.core.guarded import Failed, guarded
-from execution.core.payloads import alerts, day_figures, flag_starts, journals
+from execution.core.payloads import alerts, day_figures, flag_starts, journals, minutes
 from execution.core.payloads.run import RunInfo
 from execution.core.risk import trading_state
 from execution.core.types import Decided, EngineState, TickReport
 from execution.jsonl_log import tail
+from execution.service_loop import Timer
 from execution.settings import Settings
 from execution.state_publish import Outcome, Published
 from execution.state_schema import registry
-from execution.state_schema.registry import Entry
+from execution.state_schema.journals import ShadowHeartbeat
+from execution.state_schema.registry import Entry, StateFile
 from execution.v6_flags import get_v6_flag_snapshot
 
 __all__ = ["_maybe_write_v6_runtime_probe", "_pub_tick", "get_v6_flag_snapshot", "run_tick"]
@@ -103,6 +106,7 @@ def refresh_intel(engine: Engine, report: TickReport) -> None:
         return
     before, told.intel, told.intel_failures = told.intel, found.report, found.failures
     engine.live_policy = found.policy
+    engine.shadow.follow(found.policy)
     told.run = replace(told.run, policy=found.policy)
     _append(engine, (*found.entries, *journals.health_records(before, found.report, told.run)))
 
@@ -123,16 +127,40 @@ def _maybe_write_v6_runtime_probe(engine: Engine | None = None) -> tuple[Outcome
 
 
 def _maybe_write_pipeline_pair(engine: Engine, report: TickReport) -> tuple[Outcome, ...]:
-    """Write the shared pair: the head also after each shadow decision, both on their timers."""
-    told, log_dir, now = engine.telling, engine.settings.log_dir, report.now
+    """Write the shared pair: the head also after each shadow decision, both on their timers.
+
+    One step of the journals is counted in a tick, and the next one in the next tick.
+    """
+    told, now = engine.telling, report.now
+    decided = report.shadow is not None and report.shadow.decisions
     outcomes = []
-    if told.shadow_head.is_due() or (report.shadow is not None and report.shadow.decisions):
-        told.shadow_head.done()
-        outcomes.append(state_publish.publish_shadow_head(engine.store, log_dir, told.run, now))
+    if decided:
+        told.shadow_quiet.done()
+    elif engine.shadow.policy is not None and told.shadow_quiet.is_due():
+        told.shadow_quiet.done()
+        quiet = ShadowHeartbeat(ts=now, run_id=told.run.run_id, reason="nothing was decided")
+        _append(engine, ((registry.SHADOW, quiet),))
+    if decided or told.shadow_head.is_due():
+        refresh_head = partial(engine.pair.refresh_head, told.run.run_id, now)
+        outcomes.append(_count_on(registry.SHADOW_HEAD, refresh_head, told.shadow_head))
     if told.compare.is_due():
-        told.compare.done()
-        outcomes.append(state_publish.publish_compare(engine.store, log_dir, told.run, now))
+        refresh = partial(engine.pair.refresh_compare, told.run.deciding, now)
+        outcomes.append(_count_on(registry.COMPARE_SUMMARY, refresh, told.compare))
     return tuple(outcomes)
+
+
+def _count_on(
+    file: StateFile[Any], refresh: Callable[[], tuple[object, bool]], timer: Timer
+) -> Outcome:
+    """Count one step into a file of the pair; while there is more it stays due."""
+
+    def step() -> None:
+        timer.done()
+        _, read_all = refresh()
+        if not read_all:
+            timer.restart()
+
+    return state_publish.attempt(file, step)
 
 
 def write_journals(engine: Engine, report: TickReport) -> None:
@@ -152,15 +180,15 @@ def write_journals(engine: Engine, report: TickReport) -> None:
         told.run = replace(told.run, day=day)
     spoken, told.alerts = alerts.alerts(report, told.run, told.alerts, told.intel_failures)
     engine.pager.tell(spoken)
+    points, told.minute = minutes.records(report, told.run, told.minute)
     _append(
         engine,
         [
             *journals.records(report, told.run),
-            *journals.minute_records(report, told.run, told.minute),
+            *points,
             *((registry.ALERTS, alert) for alert in spoken),
         ],
     )
-    told.minute = journals.minute_of(report.now)
 
 
 def _append(engine: Engine, entries: Iterable[Entry]) -> None:
@@ -190,6 +218,7 @@ def _run_now(engine: Engine) -> RunInfo:
         rss_mb=service_loop.rss_mb(),
         errors=dict(engine.faults.errors),
         health=engine.venue.health(),
+        shadow_ms=engine.shadow.figures(),
     )
 
 

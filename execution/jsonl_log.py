@@ -11,9 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,11 +20,11 @@ import msgspec
 from msgspec import Struct
 
 from execution.clock import Clock
+from execution.jsonl_files import list_archives, locate, opened, sum_before
 from execution.state_schema.files import JournalPosition
 from execution.state_schema.journals import Record
 
 R = TypeVar("R")
-Listing = list[tuple[int, Path]]
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 256 * 1024
@@ -34,11 +32,9 @@ BUFFER_BYTES = 256 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 TAIL_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 64 * 1024
-MARK_BYTES = 64
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 LOCK_SPINS = 50
 LOCK_TRIES = 300
 LOCK_PAUSE_S = 0.001
@@ -182,7 +178,7 @@ class JsonlLogger:
 
     def _rotate(self) -> bool:
         """Rename the file to the next archive and remove archives past their limit."""
-        archives = _archives(self._path)
+        archives = list_archives(self._path)
         number = archives[-1][0] + 1 if archives else 1
         target = self._path.with_name(f"{self._path.stem}.{number:06d}{self._path.suffix}")
         try:
@@ -236,13 +232,13 @@ class Batch(Struct, Generic[R], frozen=True):
 
 def tail(path: Path, count: int, decode: Callable[[bytes], R]) -> Batch[R]:
     """Read the newest `count` lines, from the archives too where the file has fewer; or OSError."""
-    with _opened(path) as fd:
+    with opened(path) as fd:
         lines = _last_lines(fd, count)
         inode = os.fstat(fd).st_ino if fd >= 0 else -1
-    for _, archive in reversed(_archives(path)):
+    for _, archive in reversed(list_archives(path)):
         if len(lines) >= count:
             break
-        with _opened(archive) as fd:
+        with opened(archive) as fd:
             if fd >= 0 and os.fstat(fd).st_ino != inode:  # not the file itself, renamed meanwhile
                 lines = _last_lines(fd, count - len(lines)) + lines
     records, broken = _decode(lines, decode)
@@ -260,14 +256,14 @@ def read_from(
     Goes on through archives in the order of writing; a last line without its end is left for later.
     OSError where a file is there and cannot be read.
     """
-    files, start, offset = _locate(path, position)
+    files, start, offset = locate(path, position)
     gap = start < 0
     records: list[R] = []
     broken = 0
     for index in range(max(start, 0), len(files)):
         inode, file = files[index]
         is_live = index == len(files) - 1
-        with _opened(file, inode) as fd:
+        with opened(file, inode) as fd:
             if fd < 0:
                 break  # the next read finds it under its new name
             while limit_bytes > 0:
@@ -279,7 +275,7 @@ def read_from(
                 broken += bad
                 offset += used
                 limit_bytes -= used
-            position = JournalPosition(inode=inode, offset=offset, mark=_mark(fd, offset))
+            position = JournalPosition(inode=inode, offset=offset, mark=sum_before(fd, offset))
         if limit_bytes <= 0:
             break
         offset = 0
@@ -303,72 +299,6 @@ def _decode(lines: list[bytes], decode: Callable[[bytes], R]) -> tuple[list[R], 
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 records.append(decode(line))
     return records, len(lines) - len(records)
-
-
-def _archives(path: Path) -> list[tuple[int, Path]]:
-    """List the archives of `path`, oldest first, with their numbers."""
-    pattern = re.compile(rf"{re.escape(path.stem)}\.([0-9]{{6,}}){re.escape(path.suffix)}")
-    try:
-        names = os.listdir(path.parent)  # noqa: PTH208  names are all that is needed
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    numbered = ((pattern.fullmatch(name), name) for name in names)
-    return sorted((int(found[1]), path.with_name(name)) for found, name in numbered if found)
-
-
-def _files(path: Path) -> Listing:
-    """List archives and file with their inodes, oldest first, as they were at one moment."""
-    for _ in range(REOPENS):
-        archives = _archives(path)
-        listed = []
-        for file in [*(archive for _, archive in archives), path]:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                listed.append((file.stat().st_ino, file))
-        if archives == _archives(path):
-            break
-    return listed
-
-
-def _locate(path: Path, position: JournalPosition | None) -> tuple[Listing, int, int]:
-    """List the files, with the index and offset of `position` in them; index -1 where it is gone.
-
-    An inode number may be given to a new file, so the bytes before the offset must agree as well.
-    """
-    for _ in range(REOPENS):
-        files = _files(path)
-        if position is None:
-            return files, 0, 0
-        for index, (inode, file) in enumerate(files):
-            if inode == position.inode:
-                with _opened(file, inode) as fd:
-                    if fd < 0:
-                        break  # renamed since it was listed: list again
-                    if _mark(fd, position.offset) == position.mark:
-                        return files, index, position.offset
-        else:
-            break
-    return files, -1, 0
-
-
-def _mark(fd: int, offset: int) -> int:
-    """Sum the bytes before `offset`; -1 where the file does not reach there."""
-    length = min(offset, MARK_BYTES)
-    before = os.pread(fd, length, offset - length)
-    return zlib.crc32(before) if len(before) == length else -1
-
-
-@contextlib.contextmanager
-def _opened(file: Path, inode: int | None = None) -> Iterator[int]:
-    """Open for reading; -1 where the file is gone, or is no longer the one with `inode`."""
-    try:
-        fd = os.open(file, READ_FLAGS)
-    except FileNotFoundError:
-        yield -1
-        return
-    try:
-        yield fd if inode in (None, os.fstat(fd).st_ino) else -1
-    finally:
-        os.close(fd)
 
 
 def _next_lines(fd: int, offset: int, *, is_live: bool) -> tuple[list[bytes], int]:

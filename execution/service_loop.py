@@ -125,6 +125,10 @@ class Timer:
         """Tell whether it is time."""
         return self._clock.monotonic() >= self._due_s
 
+    def restart(self) -> None:
+        """Be due at once."""
+        self._due_s = -math.inf
+
     def done(self) -> None:
         """Count from now on."""
         self._due_s = self._clock.monotonic() + self._wait_s

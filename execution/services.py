@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from execution.core.payloads.run import RiskWatch
 from execution.core.position_mode import PositionMode
+from execution.core.promotion import Promotion
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 HistoryBars = Annotated[int, Meta(ge=0, le=5000)]
@@ -34,6 +35,8 @@ class Executor(Struct, frozen=True, forbid_unknown_fields=True):
     shadow_head_s: ShadowHeadSeconds
     compare_s: CompareSeconds
     resting_entries_on_stop: Literal["cancel", "keep"]
+    shadow_budget_ms: Annotated[float, Meta(gt=0, le=10_000)]
+    shadow_rest_s: Seconds
 
 
 class Journals(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,10 +132,11 @@ class Heartbeat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Compare(Struct, frozen=True, forbid_unknown_fields=True):
-    """When the comparison is due, and how often the service looks."""
+    """When the comparison is due, how often the service looks, and when a result is marked."""
 
     interval_s: CompareSeconds
     beat_s: Seconds
+    horizon_s: Seconds
 
     def __post_init__(self) -> None:
         _require_beat(self.beat_s, self.interval_s)
@@ -159,6 +163,7 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     sync: Sync
     heartbeat: Heartbeat
     compare: Compare
+    promotion: Promotion
     dashboard: Dashboard
 
     def __post_init__(self) -> None:

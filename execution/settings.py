@@ -8,19 +8,16 @@ call and never raises: publishing must not be in the way of trading.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
-from math import isfinite
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
 from msgspec import Struct
 
-from execution import environment, guards
+from execution import environment, guards, overlay, toml_files
 from execution.core import intel_terms
 from execution.core.intel_terms import Intel
 from execution.core.policy import (
@@ -32,14 +29,14 @@ from execution.core.policy import (
     StrategyFile,
     Universe,
     contradictions,
+    fingerprint,
 )
 from execution.environment import ROOT, Environ, Secret
 from execution.errors import ConfigError
 from execution.guards import Env, Mode, PublishValues, Refused, Trading
+from execution.overlay import Overlay
 from execution.services import Services
 from execution.v6_flags import read_flags
-
-T = TypeVar("T")
 
 VERSION_WHEN_MISSING: Final = "v6.0-beta-preview"
 RECORDED_BAR_S: Final = 60  # recorded and exchange bars are one minute long
@@ -47,6 +44,7 @@ RECORDED_BAR_S: Final = 60  # recorded and exchange bars are one minute long
 WORK_ALLOWANCE_S: Final = 0.5
 # A socket's path holds 107 bytes, and supervisor binds `<path>.<pid>` first.
 SOCKET_PATH_BYTES: Final = 107 - len(".4194304")
+POLICY_FILES: Final = ("risk.toml", "router.toml", "strategy.toml", "universe.toml")
 FOLDERS: Final = ("state", "execution", "run", "ledger")
 
 
@@ -54,8 +52,9 @@ class Settings(Struct, frozen=True):
     """Everything a process is told at its start.
 
     `policy.strategies` are those of `market`; `account` names ledger, locks, ids and documents;
-    `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds; `machine_dir` is
-    what all checkouts of this machine share, None on paper, which shares nothing.
+    `shadow_policy` is None where `shadow_problem` says why. The fingerprints are of the policies as
+    the files state them. `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds;
+    `machine_dir` is what all checkouts of this machine share, None on paper, which shares nothing.
     """
 
     root: Path
@@ -72,6 +71,10 @@ class Settings(Struct, frozen=True):
     flags: dict[str, bool]
     max_loops: int
     policy: Policy
+    shadow_policy: Policy | None
+    shadow_problem: str | None
+    fingerprint: str
+    shadow_fingerprint: str | None
     services: Services
     intel: Intel
     api_key: Secret
@@ -103,8 +106,8 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
         values, "HEDGE_ACCOUNT", r"[a-z0-9-]{1,16}", "main", "1 to 16 of a-z, 0-9 and -"
     )
     ops_dir = environment.read_path(values, "HEDGE_OPS_DIR") or ROOT / "ops"
-    services = read_toml(ops_dir / "services.toml", Services)
-    policy = _read_policy(ops_dir, services, trading.market, account, flags)
+    services = toml_files.read_toml(ops_dir / "services.toml", Services)
+    policies = _read_policies(ops_dir, services, trading.market, account, flags)
     return Settings(
         root=ROOT,
         log_dir=environment.read_path(values, "HEDGE_LOG_DIR") or ROOT / "logs",
@@ -119,9 +122,13 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
         account=account,
         flags=flags,
         max_loops=_max_loops(values),
-        policy=policy,
+        policy=policies.live,
+        shadow_policy=policies.shadow,
+        shadow_problem=policies.problem,
+        fingerprint=fingerprint(policies.live),
+        shadow_fingerprint=None if policies.shadow is None else fingerprint(policies.shadow),
         services=services,
-        intel=_read_intel(ops_dir, policy.universe),
+        intel=_read_intel(ops_dir, policies.live.universe),
         api_key=environment.read_secret(values, "BINANCE_API_KEY"),
         api_secret=environment.read_secret(values, "BINANCE_API_SECRET"),
         base_url=environment.read_base_url(values),
@@ -217,20 +224,60 @@ def _guard_variables(values: Environ) -> dict[str, str]:
 # ---------------------------------------------------------------- ops/*.toml
 
 
-def _read_policy(
+class _Policies(Struct, frozen=True):
+    """The live policy, and the candidate or what is wrong with it."""
+
+    live: Policy
+    shadow: Policy | None
+    problem: str | None
+
+
+def read_overlay(ops_dir: Path) -> Overlay:
+    """Read the candidate's changes."""
+    return toml_files.read_toml(ops_dir / overlay.FILE, Overlay)
+
+
+def _read_policies(
     ops_dir: Path, services: Services, market: Market, account: str, flags: Mapping[str, bool]
+) -> _Policies:
+    tables = policy_tables(ops_dir)
+    decode = partial(_decode_policy, services=services, market=market, account=account, flags=flags)
+    live = decode(tables, ops_dir)
+    try:
+        # A candidate that cannot be read must not keep the live policy from trading.
+        laid = overlay.lay(tables, read_overlay(ops_dir))
+        return _Policies(live, decode(laid, ops_dir / overlay.FILE), None)
+    except ConfigError as error:
+        return _Policies(live, None, str(error))
+
+
+def policy_tables(ops_dir: Path) -> dict[str, overlay.Table]:
+    """Read the live policy's toml files as they are, by name."""
+    return {name: toml_files.read_raw(ops_dir / name) for name in POLICY_FILES}
+
+
+def _decode_policy(
+    tables: Mapping[str, overlay.Table],
+    where: Path,
+    *,
+    services: Services,
+    market: Market,
+    account: str,
+    flags: Mapping[str, bool],
 ) -> Policy:
-    strategy_file = read_toml(ops_dir / "strategy.toml", StrategyFile)
-    limits = read_toml(ops_dir / "risk.toml", RiskLimits)
-    universe = read_toml(ops_dir / "universe.toml", Universe)
-    router = read_toml(ops_dir / "router.toml", Router)
+    strategy_file = toml_files.decode(
+        tables["strategy.toml"], StrategyFile, where / "strategy.toml"
+    )
+    limits = toml_files.decode(tables["risk.toml"], RiskLimits, where / "risk.toml")
+    universe = toml_files.decode(tables["universe.toml"], Universe, where / "universe.toml")
+    router = toml_files.decode(tables["router.toml"], Router, where / "router.toml")
     wrong = (
         *contradictions(strategy_file, limits, universe),
         *_margin_contradictions(limits, services),
         *_timing_contradictions(strategy_file.strategy, limits, services, market),
     )
     if wrong:
-        raise ConfigError("\n".join(f"{ops_dir}/{line}" for line in wrong))
+        raise ConfigError("\n".join(f"{where}/{line}" for line in wrong))
     return Policy(
         account=account,
         strategies=tuple(each for each in strategy_file.strategy if market in each.markets),
@@ -254,7 +301,7 @@ def _margin_contradictions(limits: RiskLimits, services: Services) -> Iterator[s
 
 
 def _read_intel(ops_dir: Path, universe: Universe) -> Intel:
-    intel = read_toml(ops_dir / "intel.toml", Intel)
+    intel = toml_files.read_toml(ops_dir / "intel.toml", Intel)
     wrong = tuple(intel_terms.contradictions(intel, universe))
     if wrong:
         raise ConfigError("\n".join(f"{ops_dir}/{line}" for line in wrong))
@@ -294,61 +341,6 @@ def _timing_contradictions(
                     f"strategy.toml: strategy {strategy.name}: bar_s {strategy.bar_s} is no "
                     f"multiple of the {base_s[named]} s bars of market {named}"
                 )
-
-
-def read_toml(path: Path, shape: type[T]) -> T:
-    """Decode one toml file strictly; ConfigError names the file and the key."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: is missing: restore it, or mend HEDGE_OPS_DIR") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as toml: {error}") from error
-    for key in _not_finite(raw, ""):
-        raise ConfigError(f"{path}: {key}: nan and inf are not numbers here")
-    try:
-        return msgspec.convert(raw, shape)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_say(str(error), raw, shape)}") from error
-
-
-def _not_finite(value: object, key: str) -> Iterator[str]:
-    if isinstance(value, float) and not isfinite(value):
-        yield key
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _not_finite(inner, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            yield from _not_finite(inner, f"{key}[{place}]")
-
-
-def _say(error: str, raw: dict[str, Any], shape: type[object]) -> str:
-    """Turn msgspec's `what - at place` into `key: what`, naming the entry of a table or list."""
-    what, _, at = error.partition(" - at ")
-    place = at.replace("`", "").removeprefix("$").removeprefix(".")
-    if entry := re.fullmatch(r"(?:key in \$\.(\w+)|(\w+)\[\.\.\.\])(.*)", place):
-        table = entry[1] or entry[2]
-        place = f"{table}.{_failing_key(table, error, raw, shape)}{entry[3]}"
-    elif entry := re.fullmatch(r"(\w+)\[(\d+)\](.*)", place):
-        item = raw[entry[1]][int(entry[2])]
-        named = item.get("name", item.get("symbol")) if isinstance(item, dict) else None
-        place = f"{entry[1]}[{named or entry[2]}]{entry[3]}"
-    if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", what):
-        place = f"{place}.{field[2]}".removeprefix(".")
-        what = "is unknown: remove it" if "unknown" in field[1] else "is missing: add it"
-    return f"{place}: {what}" if place else what
-
-
-def _failing_key(table: str, error: str, raw: dict[str, Any], shape: type[object]) -> str:
-    """Find the entry that alone makes the same error; msgspec does not say which it is."""
-    for key, value in raw[table].items():
-        try:
-            msgspec.convert({**raw, table: {key: value}}, shape)
-        except msgspec.ValidationError as alone:
-            if str(alone) == error:
-                return str(key)
-    return "?"
 
 
 # ---------------------------------------------------------------- version and log folder

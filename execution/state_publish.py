@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from execution.clock import Clock
-from execution.core import compare
 from execution.core.guarded import Failed, guarded
 from execution.core.payloads import (
-    compare_summary,
     intel,
     nav,
     positions,
     processes,
     risk_snapshot,
-    shadow_head,
 )
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.types import TickReport, TradingState
-from execution.jsonl_log import Batch, JsonlLogger, Lost, read_batches
+from execution.jsonl_log import JsonlLogger, Lost
 from execution.state_schema import registry
 from execution.state_schema.envelope import Envelope
-from execution.state_schema.files import JournalPosition, RiskSnapshot
-from execution.state_schema.journals import ShadowDecision, ShadowHeartbeat
+from execution.state_schema.files import RiskSnapshot
 from execution.state_schema.registry import Entry, Journal, StateFile
 from execution.state_store import StateStore
 
@@ -37,7 +32,6 @@ P = TypeVar("P", bound=Envelope)
 log = logging.getLogger(__name__)
 
 REPEAT_S = 60.0
-SHADOW_BATCHES = 2  # of jsonl_log.BATCH_BYTES each
 
 
 class Outcome(Struct, frozen=True):
@@ -65,44 +59,20 @@ class Published(Struct, frozen=True):
         return (*self.unmade, *failed)
 
 
+def attempt(file: StateFile[Any], call: Callable[[], object]) -> Outcome:
+    """Do what writes `file`, and say what became of it."""
+    done = guarded(f"publish:{file.name}", call)
+    return Outcome(file.path, done if isinstance(done, Failed) else None)
+
+
 def publish_file(store: StateStore, file: StateFile[P], build: Callable[[], P]) -> Outcome:
     """Build one payload and write it."""
-    return _outcome(file, lambda: store.write(file, build()))
+    return attempt(file, lambda: store.write(file, build()))
 
 
 def publish_probe(store: StateStore, run: RunInfo, now: float) -> Outcome:
     """Write the runtime probe."""
     return publish_file(store, registry.RUNTIME_PROBE, lambda: processes.runtime_probe(run, now))
-
-
-def publish_shadow_head(store: StateStore, log_dir: Path, run: RunInfo, now: float) -> Outcome:
-    """Count what the shadow journal has since the head was written, and write the head."""
-    refresh = partial(
-        shadow_head.refresh,
-        read=partial(_read_shadow, log_dir),
-        engine_version=run.engine_version,
-        flags=run.flags,
-        run_id=run.run_id,
-        now=now,
-    )
-    return _outcome(registry.SHADOW_HEAD, lambda: store.update(registry.SHADOW_HEAD, refresh))
-
-
-def publish_compare(store: StateStore, log_dir: Path, run: RunInfo, now: float) -> Outcome:
-    """Count the pairs that the shadow journal has since the checkpoint, and write the summary."""
-    read = partial(_read_shadow, log_dir)
-
-    def refresh() -> None:
-        with store.locked():
-            before = store.read(compare.CHECKPOINT)
-            point = compare.advance(before, read, run.engine_version, run.flags, now)
-            store.write(compare.CHECKPOINT, point)
-            summary = compare_summary.build(
-                compare.facts(point), run.engine_version, run.flags, now
-            )
-            store.write(registry.COMPARE_SUMMARY, summary)
-
-    return _outcome(registry.COMPARE_SUMMARY, refresh)
 
 
 class TickPublisher:
@@ -222,23 +192,6 @@ class _Said(Struct, frozen=True):
 
     failed: tuple[str, ...] = ()
     at_s: float = 0.0
-
-
-def _read_shadow(
-    log_dir: Path, position: JournalPosition | None
-) -> Iterator[Batch[ShadowDecision | ShadowHeartbeat]]:
-    """Read on in the shadow journal, but not for longer than a loop can wait.
-
-    What is left of a long journal is counted by the next publish, or by the service.
-    """
-    journal = registry.SHADOW
-    batches = read_batches(log_dir / journal.path, position, journal.decoder.decode)
-    return islice(batches, SHADOW_BATCHES)
-
-
-def _outcome(file: StateFile[Any], call: Callable[[], object]) -> Outcome:
-    done = guarded(f"publish:{file.name}", call)
-    return Outcome(file.path, done if isinstance(done, Failed) else None)
 
 
 def _say(published: Published, said: _Said, now_s: float) -> _Said:

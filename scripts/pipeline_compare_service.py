@@ -1,6 +1,6 @@
 """Service: compares the shadow's decisions with the live ones, also while nothing trades.
 
-It shares the summary with the executor: both count the same journal from one checkpoint with the
+It shares the summary with the executor: both count the same journals from one checkpoint with the
 same pure functions, under the lock of the pair.
 """
 
@@ -13,15 +13,15 @@ from typing import Final
 
 from execution import service_loop
 from execution.clock import Clock
-from execution.core import compare
+from execution.core.compare import Deciding
 from execution.core.payloads import compare_summary
-from execution.jsonl_log import Batch, JsonlLogger, read_from, tail
+from execution.jsonl_log import JsonlLogger, tail
+from execution.pipeline_pair import PipelinePair
 from execution.service_loop import Service, timer_on_beats
 from execution.settings import Settings
 from execution.state_schema import registry
-from execution.state_schema.envelope import V6Flags
-from execution.state_schema.files import CompareSummary, JournalPosition
-from execution.state_schema.journals import FlagChange, FlagsStart, ShadowDecision, ShadowHeartbeat
+from execution.state_schema.files import CompareSummary
+from execution.state_schema.journals import FlagChange, FlagsStart
 from execution.state_store import StateStore
 
 STARTS_READ: Final = 200
@@ -37,9 +37,8 @@ class Comparison:
         timers = settings.services.compare
         self._clock = clock
         self._stop = stop
+        self._settings = settings
         self._store = StateStore(settings.log_dir, clock)
-        self._journal = settings.log_dir / registry.SHADOW.path
-        self._engine_version = settings.engine_version
         self._timer = timer_on_beats(timers.interval_s, timers.beat_s, clock)
         self.service = Service(
             registry.PROCESS_COMPARE,
@@ -48,51 +47,46 @@ class Comparison:
             self._store,
             partial(JsonlLogger, clock=clock, **service_loop.journal_limits(settings)),
         )
+        self._pair = PipelinePair(
+            self._store,
+            settings.log_dir,
+            settings.services,
+            settings.engine_version,
+            self.service.flags,
+            self.service.faults,
+            STEP_BYTES,
+        )
 
     def work(self) -> None:
-        """Count what is new in the journal, and write what the whole comes to."""
+        """Count what is new in the journals, and write what the whole comes to."""
         if not self._timer.is_due():
             return
-        position, summary = self._count_on()
-        while self._is_behind(position) and not self._stop.is_set():
+        summary, read_all = self._count_on()
+        while not (read_all or self._stop.is_set()):
             self._clock.wait(STEP_PAUSE_S, self._stop)
-            position, summary = self._count_on()
-        self.service.append(registry.COMPARE, compare.journal_point(summary, self.service.run_id))
+            summary, read_all = self._count_on()
+        point = compare_summary.journal_point(summary, self.service.run_id)
+        self.service.append(registry.COMPARE, point)
         self._timer.done()
 
-    def _count_on(self) -> tuple[JournalPosition | None, CompareSummary]:
-        """Count one step of the journal into the checkpoint and the summary."""
-        now = self._clock.now()
-        deciding = self._deciding()
-        with self._store.locked():
-            before = self._store.read(compare.CHECKPOINT)
-            point = compare.advance(before, self._read_step, *deciding, now)
-            summary = compare_summary.build(
-                compare.facts(point), self._engine_version, self.service.flags, now
-            )
-            self._store.write(compare.CHECKPOINT, point)
-            self._store.write(registry.COMPARE_SUMMARY, summary)
-        return point.journal, summary
+    def _count_on(self) -> tuple[CompareSummary, bool]:
+        return self._pair.refresh_compare(self._deciding(), self._clock.now())
 
-    def _deciding(self) -> tuple[str, V6Flags]:
-        """Return version and flags of the executor, whose decisions these are."""
+    def _deciding(self) -> Deciding:
+        """Return the executor whose decisions these are; before its first start, what will be."""
         probe = self._store.read(registry.RUNTIME_PROBE)
-        if probe is None:
-            return self._engine_version, self.service.flags
-        return probe.engine_version, probe.v6_flags
-
-    def _is_behind(self, position: JournalPosition | None) -> bool:
-        return any(batch.position != position for batch in self._read_step(position))
-
-    def _read_step(
-        self, position: JournalPosition | None
-    ) -> list[Batch[ShadowDecision | ShadowHeartbeat]]:
-        decode = registry.SHADOW.decoder.decode
-        try:
-            return [read_from(self._journal, position, decode, STEP_BYTES)]
-        except OSError as error:
-            self.service.faults.report("shadow_journal", "unreadable", str(error))
-            return []
+        if probe is not None:
+            return Deciding(
+                probe.engine_version, probe.v6_flags, probe.live_policy, probe.shadow_policy
+            )
+        settings, flags = self._settings, self.service.flags
+        shadowed = flags.PIPELINE_V6_SHADOW_ENABLED
+        return Deciding(
+            settings.engine_version,
+            flags,
+            settings.fingerprint,
+            settings.shadow_fingerprint if shadowed else None,
+        )
 
 
 def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:

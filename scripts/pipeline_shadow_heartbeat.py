@@ -13,13 +13,12 @@ from typing import Final
 
 from execution import service_loop
 from execution.clock import Clock
-from execution.core.payloads import shadow_head
-from execution.jsonl_log import Batch, JsonlLogger, read_from, tail
+from execution.jsonl_log import JsonlLogger, tail
+from execution.pipeline_pair import PipelinePair
 from execution.service_loop import Service, timer_on_beats
 from execution.settings import Settings
 from execution.state_schema import registry
-from execution.state_schema.files import JournalPosition, ShadowHead
-from execution.state_schema.journals import FlagChange, FlagsStart, ShadowDecision, ShadowHeartbeat
+from execution.state_schema.journals import FlagChange, FlagsStart, ShadowHeartbeat
 from execution.state_store import StateStore
 
 STARTS_READ: Final = 200
@@ -36,8 +35,6 @@ class Heartbeat:
         self._clock = clock
         self._stop = stop
         self._store = StateStore(settings.log_dir, clock)
-        self._journal = settings.log_dir / registry.SHADOW.path
-        self._engine_version = settings.engine_version
         self._timer = timer_on_beats(timers.interval_s, timers.beat_s, clock)
         self.service = Service(
             registry.PROCESS_SHADOW_HEARTBEAT,
@@ -46,16 +43,23 @@ class Heartbeat:
             self._store,
             partial(JsonlLogger, clock=clock, **service_loop.journal_limits(settings)),
         )
+        self._pair = PipelinePair(
+            self._store,
+            settings.log_dir,
+            settings.services,
+            settings.engine_version,
+            self.service.flags,
+            self.service.faults,
+            STEP_BYTES,
+        )
 
     def work(self) -> None:
         """Say in the journal that the pipeline is watched, then count what is new in it."""
         if not self._timer.is_due():
             return
         self.service.append(registry.SHADOW, self._heartbeat())
-        head = self._count_on()
-        while self._is_behind(head.journal) and not self._stop.is_set():
+        while not (self._count_on() or self._stop.is_set()):
             self._clock.wait(STEP_PAUSE_S, self._stop)
-            head = self._count_on()
         self._timer.done()
 
     def _heartbeat(self) -> ShadowHeartbeat:
@@ -66,30 +70,10 @@ class Heartbeat:
             reason=f"watched, the shadow is switched {switched}",
         )
 
-    def _count_on(self) -> ShadowHead:
-        """Count one step of the journal into the head."""
-        refresh = partial(
-            shadow_head.refresh,
-            read=self._read_step,
-            engine_version=self._engine_version,
-            flags=self.service.flags,
-            run_id=self.service.run_id,
-            now=self._clock.now(),
-        )
-        return self._store.update(registry.SHADOW_HEAD, refresh)
-
-    def _is_behind(self, position: JournalPosition | None) -> bool:
-        return any(batch.position != position for batch in self._read_step(position))
-
-    def _read_step(
-        self, position: JournalPosition | None
-    ) -> list[Batch[ShadowDecision | ShadowHeartbeat]]:
-        decode = registry.SHADOW.decoder.decode
-        try:
-            return [read_from(self._journal, position, decode, STEP_BYTES)]
-        except OSError as error:
-            self.service.faults.report("shadow_journal", "unreadable", str(error))
-            return []
+    def _count_on(self) -> bool:
+        """Count one step of the journal into the head; tell whether that was all of it."""
+        _, read_all = self._pair.refresh_head(self.service.run_id, self._clock.now())
+        return read_all
 
 
 def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:

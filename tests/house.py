@@ -27,9 +27,11 @@ GROUND = {
     "execution.environment",
     "execution.errors",
     "execution.guards",
+    "execution.overlay",
     "execution.services",
     "execution.settings",
     "execution.small_files",
+    "execution.toml_files",
     "execution.v6_flags",
 }
 EDGES = {
@@ -47,7 +49,9 @@ SHELL = {
     "execution.intel_cycle",
     "execution.operator_requests",
     "execution.order_desk",
+    "execution.pipeline_pair",
     "execution.reconciler",
+    "execution.shadow_runner",
     "execution.signal_sources",
     "execution.state_publish",
 }
@@ -59,6 +63,8 @@ OUTSIDE = {
     "execution.service_loop",
     "execution.state_store",
 }
+
+PIPELINE = {*OUTSIDE, "execution.firestore_utils", "execution.pipeline_pair"}
 
 # A room is the longest of these prefixes that a module has, and its own modules may import each
 # other. A module of no room is a finding: it should stand in one, or be given one here.
@@ -74,8 +80,8 @@ ROOMS: dict[str, set[str]] = {
     "execution.boot": PURE | GROUND | EDGES | SHELL,
     "execution.sync_state": PURE | GROUND | EDGES - {"execution.venue", "execution.ledger"},
     "execution.executor_live": {"execution.boot", *PURE, *GROUND, *EDGES, *SHELL},
-    "scripts.pipeline_shadow_heartbeat": OUTSIDE | {"execution.firestore_utils"},
-    "scripts.pipeline_compare_service": OUTSIDE | {"execution.firestore_utils"},
+    "scripts.pipeline_shadow_heartbeat": PIPELINE,
+    "scripts.pipeline_compare_service": PIPELINE,
     "scripts.cli": OUTSIDE,
     "scripts.cli.replay": {"scripts.cli", "execution.boot", "execution.executor_live", *OUTSIDE},
     "scripts.cli.doctor": {"scripts.cli", "execution.boot", *OUTSIDE},
@@ -93,6 +99,7 @@ ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
     "execution.intel_journals": "execution.intel_cycle",
     "execution.ledger_doubt": "execution.ledger",
+    "execution.jsonl_files": "execution.jsonl_log",
     "execution.ledger_file": "execution.ledger",
     "execution.ledger_rows": "execution.ledger",
     "execution.ledger_views": "execution.ledger",
@@ -110,7 +117,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "os.environb": ENVIRONMENT_DOORS,
     "os.getenv": ENVIRONMENT_DOORS,
     "os.putenv": (),
-    "tomllib": ("execution.settings",),
+    "tomllib": ("execution.toml_files",),
     "dotenv": ("execution.environment",),
     "time.time": CLOCK,
     "time.time_ns": CLOCK,

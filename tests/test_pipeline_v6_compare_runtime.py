@@ -42,8 +42,10 @@ def pair(live, shadow, number=0):
         strategy="reversion",
         symbol="BTCUSDT",
         position_side="LONG",
+        side="BUY",
         action="entry",
         mark_price=100.0,
+        touch=None,
         live=live,
         shadow=shadow,
     )

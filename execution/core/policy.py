@@ -6,11 +6,13 @@ Live and shadow are two values of `Policy`.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from execution.core.position_mode import PositionMode
@@ -294,6 +296,12 @@ class Policy(Struct, frozen=True):
     def route_policy(self, symbol: str) -> RoutePolicy:
         """Return how orders of `symbol` are worked now."""
         return self.tuned.get(symbol, self.router.default)
+
+
+def fingerprint(policy: Policy) -> str:
+    """Name a policy by its content: two that differ in any number have different names."""
+    content = msgspec.json.encode(policy, order="deterministic")
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def contradictions(

@@ -208,8 +208,43 @@ class Stats(Row, frozen=True, kw_only=True):
     p95: float | None
 
 
+class AgreementRow(Row, frozen=True, kw_only=True):
+    """Pairs of one kind, and the share of them that agrees; null where there is none."""
+
+    n: Count
+    agreement_pct: float | None
+
+
+class ResultRow(Row, frozen=True, kw_only=True):
+    """What decisions of one kind came to at the horizon, net of fees; null where there is none."""
+
+    n: Count
+    total_usd: float | None
+    mean_usd: float | None
+
+
+class Counterfactual(Row, frozen=True, kw_only=True):
+    """What the policies' different orders came to, by the paper venue's fill rules.
+
+    `difference_usd` is shadow minus live by decision: the mean is exact, percentiles are to a cent.
+    `unmeasured` had no market, a gap in the recorded bars, or no mark at the horizon.
+    """
+
+    horizon_s: float
+    pending: Count
+    unmeasured: Count
+    live_only: ResultRow
+    shadow_only: ResultRow
+    difference_usd: Stats
+
+
 class CompareSummary(Envelope, frozen=True, kw_only=True):
-    """`state/pipeline_v6_compare_summary.json`: live against shadow, paired by decision id."""
+    """`state/pipeline_v6_compare_summary.json`: live against shadow, paired by decision id.
+
+    `live_alone` and `shadow_alone` are decisions that the other policy did not want at all, and
+    `new_breaches` those that the shadow approved and a live limit refused. The policies are named by
+    their fingerprints.
+    """
 
     generated_ts: Ts
     shadow_enabled: bool
@@ -220,6 +255,15 @@ class CompareSummary(Envelope, frozen=True, kw_only=True):
     size_diff_stats: Stats
     slippage_diff_bps: Stats
     by_reason: dict[str, Count]
+    by_symbol: dict[str, AgreementRow]
+    by_strategy: dict[str, AgreementRow]
+    routes: AgreementRow
+    live_alone: Count
+    shadow_alone: Count
+    new_breaches: Count
+    counterfactual: Counterfactual
+    live_policy: Text
+    shadow_policy: Text | None
     is_warmup: bool
     warmup_reason: str | None
 
@@ -241,6 +285,8 @@ class RuntimeProbe(Envelope, frozen=True, kw_only=True):
     testnet: bool
     venue: Text
     run_id: Text
+    live_policy: Text
+    shadow_policy: Text | None
     ts: Ts
 
 
@@ -270,6 +316,7 @@ class ExecutorHealth(Envelope, frozen=True, kw_only=True):
     rss_mb: float
     open_orders: Count
     unknown_orders: Count
+    shadow_ms: LoopMs
 
 
 class LargestExposure(Row, frozen=True, kw_only=True):

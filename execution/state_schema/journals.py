@@ -6,11 +6,12 @@ Quantities, prices and USD are floats here: journals feed statistics, the ledger
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct
 
-from execution.core.records import Action, RoutePolicy
+from execution.core.records import Action, RouteLeg, RoutePolicy
 from execution.core.seam import OrderState, OrderType, PositionSide, Side
 from execution.core.types import TradingStateName
 from execution.state_schema.envelope import Count, Text, Ts, V6Flags
@@ -267,12 +268,28 @@ class NavPoint(Record, frozen=True, kw_only=True, tag="nav", gc=False):
     drawdown_pct: float | None
 
 
-class MarkPoint(Record, frozen=True, kw_only=True, tag="mark", gc=False):
-    """The mark of one symbol in one minute; `quote_ts` is the market's own time."""
+class BarPoint(Struct, frozen=True, array_like=True, gc=False):
+    """One closed base bar, as a list in this order; `ts` is its open time."""
+
+    ts: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class MarkPoint(Record, frozen=True, kw_only=True, tag="mark"):
+    """The mark of one symbol in one minute, and its base bars since the point before.
+
+    `quote_ts` is the market's own time, `bar_s` the length of the bars.
+    """
 
     symbol: Text
     mark_price: float
     quote_ts: float
+    bar_s: int = 60
+    bars: tuple[BarPoint, ...] = ()
 
 
 # ---------------------------------------------------------------- operations
@@ -347,25 +364,40 @@ class RouterHealthPoint(Record, frozen=True, kw_only=True, tag="router_health", 
 # ---------------------------------------------------------------- the pipelines
 
 
-class Judgement(Struct, frozen=True, kw_only=True, gc=False):
-    """What one policy made of one decision; `qty` is 0 when vetoed."""
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What one policy made of one decision: `qty` is 0 and `legs` is empty when vetoed."""
 
     approved: bool
     reason: str | None
     qty: float
     notional_usd: float
     clamped_by: str | None = None
+    legs: tuple[RouteLeg, ...] = ()
+
+
+class Touch(Struct, frozen=True, kw_only=True, gc=False):
+    """The market that a decision was made on, with the grids that its orders stand on."""
+
+    bid: float
+    ask: float
+    tick_size: Decimal
+    step_size: Decimal
 
 
 class ShadowDecision(Record, frozen=True, kw_only=True, tag="decision"):
-    """One decision id under both policies; null where that policy wanted nothing."""
+    """One decision id under both policies; null where that policy wanted nothing.
+
+    `touch` is null where the symbol had no sound quote.
+    """
 
     decision_id: Text
     strategy: str
     symbol: Text
     position_side: PositionSide
+    side: Side
     action: Action
     mark_price: float
+    touch: Touch | None
     live: Judgement | None
     shadow: Judgement | None
 
@@ -384,5 +416,6 @@ class ComparePoint(Record, frozen=True, kw_only=True, tag="compare", gc=False):
     agreement_pct: float | None
     size_diff_mean: float | None
     slippage_diff_mean_bps: float | None
+    difference_mean_usd: float | None
     is_warmup: bool
     shadow_enabled: bool

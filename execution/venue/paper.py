@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from execution.core.fill_rules import Conditions
 from execution.core.position_mode import PositionMode
 from execution.core.seam import (
     ZERO,
@@ -31,7 +32,7 @@ from execution.venue.base import Market, MarketView
 from execution.venue.paper_account import PaperAccount, PaperOrder, PaperTerms, exact
 from execution.venue.paper_admission import crosses, refuse
 from execution.venue.paper_liquidation import Liquidated
-from execution.venue.paper_matching import Conditions, Reach
+from execution.venue.paper_matching import Reach
 from execution.venue.paper_store import Changes, PaperStore, SeriesClock
 
 log = logging.getLogger(__name__)

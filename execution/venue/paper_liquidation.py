@@ -13,11 +13,12 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from execution.core.fill_rules import Conditions, crossed
 from execution.core.seam import ZERO, CashRow, Trade, VenueOrder
 from execution.venue import paper_account
 from execution.venue.paper_account import ASSET, BPS, Leg, PaperAccount, PaperOrder, PaperTerms
 from execution.venue.paper_margin import Marks
-from execution.venue.paper_matching import Conditions, Reach, crossed
+from execution.venue.paper_matching import Reach
 
 # How the exchange names the orders by which it closes what is somebody's.
 CLIENT_ID = "autoclose-"

@@ -1,20 +1,20 @@
-"""What one closed bar does to the orders of its symbol.
+"""What one closed bar does to the orders of its symbol: stops first, then takers, then who rests.
 
-A bar tells its four prices but not their order, so the account is given the worse reading: stops go
-first and pay the gap, takers pay half-spread and slippage on the open, and a resting order fills
-only when price traded through it, with a share of the bar's volume. No fill is outside the bar.
+At what price is said by `core.fill_rules`; a resting order fills with a share of the bar's volume.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from execution.core.seam import Bar, Side, SymbolRules, Trade, VenueOrder
+from execution.core import fill_rules
+from execution.core.fill_rules import Conditions
+from execution.core.seam import Bar, SymbolRules, Trade, VenueOrder
 from execution.venue import paper_account
 from execution.venue.paper_account import (
     BPS,
@@ -30,18 +30,6 @@ from execution.venue.paper_account import (
 Reach = tuple[float, float]
 
 _TURN = {"STOP_MARKET": 0, "MARKET": 1, "LIMIT": 2}
-
-
-class Conditions(Struct, frozen=True):
-    """One bar as orders meet it; `cross_frac` is half-spread and slippage together."""
-
-    close_ts: float
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    volume_qty: Decimal
-    cross_frac: Decimal
-    rules: SymbolRules
 
 
 class Matched(Struct, frozen=True):
@@ -63,7 +51,8 @@ def conditions(
         low=exact(bar.low),
         volume_qty=exact(bar.volume) * terms.volume_share_frac,
         cross_frac=(exact(half_spread_bps) + terms.slippage_bps) / BPS,
-        rules=rules,
+        tick_size=rules.tick_size,
+        step_size=rules.step_size,
     )
 
 
@@ -131,7 +120,7 @@ def _meet(
             return account, PaperOrder(replace(seen, state="EXPIRED"), takes=False), None
         qty = held if seen.close_position else min(qty, held)
     if maker:
-        qty = min(qty, volume_qty // bar.rules.step_size * bar.rules.step_size)
+        qty = min(qty, volume_qty // bar.step_size * bar.step_size)
     if qty <= 0:
         return account, rests, None
     account, trade = paper_account.fill(account, seen, qty, price, maker, bar.close_ts, terms)
@@ -157,45 +146,13 @@ def _price(order: PaperOrder, bar: Conditions) -> tuple[Decimal | None, bool]:
     """Return at what price the bar fills the order, None when it does not, and whether as maker."""
     seen = order.seen
     if seen.type == "MARKET":
-        return crossed(seen.side, bar.open, bar), False
+        return fill_rules.crossed(seen.side, bar.open, bar), False
     if seen.stop_price is not None:
-        return _stopped(seen.side, seen.stop_price, bar), False
+        return fill_rules.stopped(seen.side, seen.stop_price, bar), False
     if seen.price is None:
         return None, False
     if order.takes:
-        price = crossed(seen.side, bar.open, bar)
+        price = fill_rules.crossed(seen.side, bar.open, bar)
         if price <= seen.price if seen.side == "BUY" else price >= seen.price:
             return price, False
-    return _traded_through(seen.side, seen.price, bar), True
-
-
-def _stopped(side: Side, stop: Decimal, bar: Conditions) -> Decimal | None:
-    # A bar that opens beyond the stop fills from its open: the gap is the account's.
-    if side == "SELL":
-        return crossed(side, min(stop, bar.open), bar) if bar.low <= stop else None
-    return crossed(side, max(stop, bar.open), bar) if bar.high >= stop else None
-
-
-def _traded_through(side: Side, price: Decimal, bar: Conditions) -> Decimal | None:
-    # A bar that gapped past the order never traded at its price; the nearest it did is the fill.
-    if side == "BUY":
-        return min(price, bar.high) if bar.low < price else None
-    return max(price, bar.low) if bar.high > price else None
-
-
-def crossed(side: Side, base: Decimal, bar: Conditions) -> Decimal:
-    """Return what a taker pays at `base`: on the tick against it, and not outside the bar."""
-    tick = bar.rules.tick_size
-    if side == "BUY":
-        price = _snap(base * (1 + bar.cross_frac), tick, ROUND_CEILING)
-        if price > bar.high:
-            price = _snap(bar.high, tick, ROUND_FLOOR)
-        return price if price >= base else bar.high
-    price = _snap(base * (1 - bar.cross_frac), tick, ROUND_FLOOR)
-    if price < bar.low:
-        price = _snap(bar.low, tick, ROUND_CEILING)
-    return price if price <= base else bar.low
-
-
-def _snap(price: Decimal, tick: Decimal, rounding: str) -> Decimal:
-    return (price / tick).to_integral_value(rounding) * tick
+    return fill_rules.traded_through(seen.side, seen.price, bar), True

@@ -15,6 +15,7 @@ VERBS = {
     "kill": "Stop trading, with the executor alive or dead.",
     "replay": "Run recorded bars through the trading tick.",
     "risk": "Tell the executor what a person has looked at.",
+    "shadow": "Look at the candidate policy, and put it in the live one's place.",
     "status": "Show the book and the five processes.",
 }
 

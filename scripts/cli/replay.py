@@ -163,9 +163,10 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     started_s = watch.monotonic()
     drive(replayed, tally)
     wall_s = watch.monotonic() - started_s
-    engine.journals.flush()  # the slow cadence reads them
+    engine.journals.flush()  # the slow cadence and the comparison read them
     engine.faults.note(_pub_tick(engine).failures)
     engine.journals.flush()
+    _compare(engine)
     book, cash, counts = engine.state.book, engine.ledger.cash, engine.ledger.counts()
     residual = book.identity_residual_usd
     figures = Figures(
@@ -193,6 +194,15 @@ def _replay(replayed: Replay, folder: str, symbols: tuple[str, ...]) -> Figures:
     )
     engine.close()
     return figures
+
+
+def _compare(engine: Engine) -> None:
+    """Count the shadow's journals to their ends; a tick of the suite counts one step."""
+    run, now = engine.telling.run, engine.clock.now()
+    while not engine.pair.refresh_head(run.run_id, now)[1]:
+        pass
+    while not engine.pair.refresh_compare(run.deciding, now)[1]:
+        pass
 
 
 def drive(replayed: Replay, tally: Tally) -> None:

@@ -213,6 +213,7 @@ def executor(now: float, **changes: Any) -> files.ExecutorHealth:
         "rss_mb": 58.2,
         "open_orders": 3,
         "unknown_orders": 0,
+        "shadow_ms": files.LoopMs(last=0.4, p50=0.3, p99=1.1),
     }
     return files.ExecutorHealth(**COMMON | base | changes)
 
@@ -266,6 +267,8 @@ def probe(now: float) -> files.RuntimeProbe:
         testnet=True,
         venue="paper",
         run_id="run-1",
+        live_policy="a1b2c3d4e5f6",
+        shadow_policy="a1b2c3d4e5f6",
         ts=now - 100,
     )
 
@@ -273,9 +276,43 @@ def probe(now: float) -> files.RuntimeProbe:
 # ---------------------------------------------------------------- pipelines and intel
 
 
+def compared(now: float) -> files.CompareSummary:
+    none = files.Stats(n=0, mean=None, p50=None, p95=None)
+    nothing = files.ResultRow(n=0, total_usd=None, mean_usd=None)
+    return files.CompareSummary(
+        **COMMON,
+        generated_ts=now - 200,
+        shadow_enabled=True,
+        sample_size=0,
+        min_sample_size=200,
+        veto_mismatch_pct=None,
+        agreement_pct=None,
+        size_diff_stats=none,
+        slippage_diff_bps=none,
+        by_reason={},
+        by_symbol={},
+        by_strategy={},
+        routes=files.AgreementRow(n=0, agreement_pct=None),
+        live_alone=0,
+        shadow_alone=0,
+        new_breaches=0,
+        counterfactual=files.Counterfactual(
+            horizon_s=900.0,
+            pending=0,
+            unmeasured=0,
+            live_only=nothing,
+            shadow_only=nothing,
+            difference_usd=none,
+        ),
+        live_policy="a1b2c3d4e5f6",
+        shadow_policy="a1b2c3d4e5f6",
+        is_warmup=True,
+        warmup_reason="0 of 200 decisions",
+    )
+
+
 def _slow(now: float) -> Payloads:
     """Return the files that say nothing was measured yet."""
-    none = files.Stats(n=0, mean=None, p50=None, p95=None)
     beat = journals.ShadowHeartbeat(ts=now - 60, run_id="run-1", reason="no decision yet")
     book = intel_files.AllocationGlobal(
         current_equity_usd=nav_usd(now), current_drawdown_pct=0.56, risk_mode="cautious"
@@ -292,20 +329,7 @@ def _slow(now: float) -> Payloads:
             heartbeat_ts=now - 60,
             last_decision_age_s=None,
         ),
-        "compare_summary": files.CompareSummary(
-            **COMMON,
-            generated_ts=now - 200,
-            shadow_enabled=True,
-            sample_size=0,
-            min_sample_size=200,
-            veto_mismatch_pct=None,
-            agreement_pct=None,
-            size_diff_stats=none,
-            slippage_diff_bps=none,
-            by_reason={},
-            is_warmup=True,
-            warmup_reason="0 of 200 decisions",
-        ),
+        "compare_summary": compared(now),
         "router_health": intel_files.RouterHealth(**COMMON, updated_ts=now - 20, symbols=()),
         "symbol_scores": intel_files.SymbolScores(
             **COMMON, updated_ts=now - 90, intel_enabled=True, symbols=()

@@ -14,8 +14,8 @@ from execution.alert_command import WAITING, AlertCommand
 from execution.clock import ManualClock
 from execution.errors import ConfigError
 from execution.services import Alerts, Services
-from execution.settings import read_toml
 from execution.state_schema.journals import Alert
+from execution.toml_files import read_toml
 from tests.support.executors import ROOT
 
 NOW = 1_800_000_000.0

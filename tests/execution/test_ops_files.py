@@ -13,7 +13,7 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution import settings
+from execution import settings, toml_files
 from execution.core.policy import RiskLimits
 from execution.environment import ROOT
 from execution.errors import ConfigError
@@ -328,7 +328,7 @@ def test_freshness_is_at_least_twice_a_round(loop_s, reconcile_s, limit_s, marke
 
 
 def decoded(name, shape):
-    return settings.read_toml(ROOT / "ops" / name, shape)
+    return toml_files.read_toml(ROOT / "ops" / name, shape)
 
 
 @hypothesis.settings(deadline=None)  # it writes files, on machines that do more than this
@@ -350,7 +350,7 @@ def test_garbage_in_a_table_is_a_named_refusal(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("garbage") / "risk.toml"
     path.write_text(f"tiers = {json_as_toml(value)}\n", encoding="utf-8", errors="replace")
     with pytest.raises(ConfigError, match=re.escape(str(path))):
-        settings.read_toml(path, RiskLimits)
+        toml_files.read_toml(path, RiskLimits)
 
 
 def json_as_toml(value: object) -> str:

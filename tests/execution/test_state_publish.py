@@ -17,25 +17,25 @@ from execution.core.payloads.run import RunInfo, ServiceInfo
 from execution.core.seam import Blind
 from execution.core.types import Book, Decided, EngineState, TickReport, TradingState
 from execution.errors import StateWriteError
-from execution.jsonl_log import JsonlLogger, tail
+from execution.jsonl_log import tail
 from execution.state_publish import (
     JournalSet,
     Published,
     TickPublisher,
-    publish_compare,
     publish_file,
     publish_probe,
-    publish_shadow_head,
 )
 from execution.state_schema import export, registry
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.journals import Judgement, MarkPoint, ShadowDecision, ShadowHeartbeat
+from execution.state_schema.journals import MarkPoint, ShadowHeartbeat
 from execution.state_store import StateStore
 from scripts.benchmarks import sample
 from tests.support.intel import measure
+from tests.support.pipelines import publish_pair
 
 NOW = sample.NOW
 RUN = sample.run_info()
+HEARTBEAT = ShadowHeartbeat(ts=NOW, run_id="r", reason="watched")
 OFF = V6Flags(*[False] * 6)
 MINIMUM = Path(__file__).resolve().parents[2].parent / "shared/contract/state.schema.json"
 LOOP_FILES = {
@@ -217,86 +217,6 @@ def test_without_intel_its_files_are_as_old_as_the_start(publisher, store):
     assert store.read(registry.ALLOCATION_SUGGESTIONS).book.current_equity_usd == 100_000.0
 
 
-# ---------------------------------------------------------------- the pipeline pair
-
-
-def decision(n: int, approved: bool) -> ShadowDecision:
-    return ShadowDecision(
-        ts=NOW + n,
-        run_id="r",
-        decision_id=f"d{n}",
-        strategy="s",
-        symbol="BTCUSDT",
-        position_side="LONG",
-        action="entry",
-        mark_price=10.0,
-        live=Judgement(approved=True, reason=None, qty=2.0, notional_usd=20.0),
-        shadow=Judgement(
-            approved=approved, reason=None if approved else "gross_cap", qty=1.0, notional_usd=10.0
-        ),
-    )
-
-
-def shadow_journal(tmp_path: Path, clock: ManualClock) -> JsonlLogger:
-    path = tmp_path / registry.SHADOW.path
-    return JsonlLogger(path, clock, max_bytes=2000, backups=99, max_age_s=1e9)
-
-
-def test_the_head_counts_on_from_itself_across_rotations(store, tmp_path, clock):
-    assert publish_shadow_head(store, tmp_path, RUN, NOW).failed is None
-    assert isinstance(store.read(registry.SHADOW_HEAD).last_decision, ShadowHeartbeat)
-    journal = shadow_journal(tmp_path, clock)
-    for n in range(30):
-        journal.write(decision(n, approved=n % 3 > 0))
-        if n % 7 == 0:
-            publish_shadow_head(store, tmp_path, RUN, NOW + n)
-    other = StateStore(tmp_path, clock)  # the heartbeat service's, with no memory of its own
-    publish_shadow_head(other, tmp_path, RUN, NOW + 40)
-    head = store.read(registry.SHADOW_HEAD)
-    assert (head.total, head.allowed, head.vetoed) == (30, 20, 10)
-    assert head.last_decision == decision(29, approved=True)
-    assert head.last_decision_age_s == 11.0
-
-
-def test_a_long_journal_is_counted_over_several_publishes(store, tmp_path, clock):
-    path = tmp_path / registry.SHADOW.path
-    journal = JsonlLogger(path, clock, max_bytes=1 << 30, backups=9, max_age_s=1e9, buffered=True)
-    for n in range(40_000):
-        journal.write(decision(n, approved=True))
-    journal.close()
-    assert path.stat().st_size > 2 * 4 * 1024 * 1024
-    publish_shadow_head(store, tmp_path, RUN, NOW)
-    first = store.read(registry.SHADOW_HEAD).total
-    assert 0 < first < 40_000
-    for _ in range(5):
-        publish_shadow_head(store, tmp_path, RUN, NOW)
-    assert store.read(registry.SHADOW_HEAD).total == 40_000
-
-
-def test_a_broken_head_is_counted_anew(store, tmp_path, clock):
-    journal = shadow_journal(tmp_path, clock)
-    for n in range(5):
-        journal.write(decision(n, approved=True))
-    publish_shadow_head(store, tmp_path, RUN, NOW)
-    (tmp_path / registry.SHADOW_HEAD.path).write_bytes(b'{"schema_version":1')
-    assert publish_shadow_head(store, tmp_path, RUN, NOW).failed is None
-    assert store.read(registry.SHADOW_HEAD).total == 5
-
-
-def test_the_summary_compares_pairs_by_id(store, tmp_path, clock):
-    assert publish_compare(store, tmp_path, RUN, NOW).failed is None
-    assert store.read(registry.COMPARE_SUMMARY).sample_size == 0
-    journal = shadow_journal(tmp_path, clock)
-    for n in range(8):
-        journal.write(decision(n, approved=n % 4 > 0))
-    publish_compare(store, tmp_path, RUN, NOW + 1)
-    found = store.read(registry.COMPARE_SUMMARY)
-    assert (found.sample_size, found.veto_mismatch_pct, found.agreement_pct) == (8, 25.0, 75.0)
-    assert (found.size_diff_stats.n, found.size_diff_stats.mean) == (6, -0.5)
-    assert (found.slippage_diff_bps.n, found.slippage_diff_bps.mean) == (0, None)
-    assert found.is_warmup
-
-
 # ---------------------------------------------------------------- journals
 
 
@@ -307,7 +227,7 @@ def test_a_set_of_journals_writes_each_record_to_its_own_file(tmp_path, clock):
     lost = journals.append(
         [
             (registry.MARKS, mark),
-            (registry.SHADOW, decision(1, approved=True)),
+            (registry.SHADOW, HEARTBEAT),
             (registry.MARKS, bad),
             (registry.MARKS, mark),
         ]
@@ -316,7 +236,7 @@ def test_a_set_of_journals_writes_each_record_to_its_own_file(tmp_path, clock):
     marks = tail(tmp_path / registry.MARKS.path, 9, registry.MARKS.decoder.decode)
     shadow = tail(tmp_path / registry.SHADOW.path, 9, registry.SHADOW.decoder.decode)
     assert marks.records == (mark, mark)
-    assert shadow.records == (decision(1, approved=True),)
+    assert shadow.records == (HEARTBEAT,)
     assert journals.close() == ()
 
 
@@ -363,12 +283,9 @@ def publish_everything(folder: Path, report: TickReport, run: RunInfo) -> None:
     store = StateStore(folder, clock)
     slow = measure(run.policy, NOW, state=report.state)
     published = TickPublisher(store, clock, 30.0).publish(report, run, slow)
-    outcomes = [
-        publish_probe(store, run, NOW),
-        publish_shadow_head(store, folder, run, NOW),
-        publish_compare(store, folder, run, NOW),
-    ]
-    assert [each.failed for each in (*published.outcomes, *outcomes) if each.failed] == []
+    outcomes = (*published.outcomes, publish_probe(store, run, NOW))
+    assert [each.failed for each in outcomes if each.failed] == []
+    publish_pair(store, folder, run, NOW)
     service = ServiceInfo("v6", "r", run.flags, pid=1, started_ts=NOW)
     for file in (
         registry.PROCESS_SYNC_STATE,

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from execution import settings, state_publish
+from execution import settings
 from execution.clock import ManualClock
 from execution.core.payloads.run import RunInfo
 from execution.jsonl_log import JsonlLogger, tail
 from execution.state_schema import files, journals, registry
 from execution.state_store import StateStore
 from scripts import pipeline_compare_service, pipeline_shadow_heartbeat
+from tests.support.pipelines import publish_pair
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_790_000_000.0
@@ -40,8 +41,10 @@ def decision(shadow, ts=NOW, live=APPROVED):
         strategy="s",
         symbol="BTCUSDT",
         position_side="LONG",
+        side="BUY",
         action="entry",
         mark_price=100.0,
+        touch=None,
         live=live,
         shadow=shadow,
     )
@@ -218,8 +221,7 @@ def test_both_writers_count_as_one(folder):
     executor = run_info(folder)
     for n in range(5):
         folder.decide(decision(APPROVED, NOW + n))
-        for publish in (state_publish.publish_shadow_head, state_publish.publish_compare):
-            assert publish(folder.store, folder.path, executor, NOW + n).failed is None
+        publish_pair(folder.store, folder.path, executor, NOW + n)
         folder.decide(decision(VETOED, NOW + n + 0.5))
         folder.beat(folder.heartbeat())
         folder.beat(folder.comparison())
@@ -244,6 +246,8 @@ def run_info(folder):
         market="sim",
         policy=loaded.policy,
         watch=loaded.services.risk_watch,
+        live_policy=loaded.fingerprint,
+        shadow_policy=None,
         started_ts=NOW,
     )
 
@@ -404,6 +408,8 @@ def probe(folder, version):
         testnet=True,
         venue="paper",
         run_id="executor",
+        live_policy="live",
+        shadow_policy=None,
         ts=NOW,
     )
 

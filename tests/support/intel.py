@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from execution import settings
+from execution import toml_files
 from execution.core.intel_stages import STAGES, Given
 from execution.core.intel_terms import Intel
 from execution.core.payloads.run import IntelReport, Measured
@@ -22,7 +22,7 @@ HOUR_S = 3600
 
 def terms(**sections: dict[str, Any]) -> Intel:
     """Return `ops/intel.toml`, with some keys of its sections changed."""
-    known = settings.read_toml(ROOT / "ops" / "intel.toml", Intel)
+    known = toml_files.read_toml(ROOT / "ops" / "intel.toml", Intel)
     raw = msgspec.to_builtins(known)
     for section, keys in sections.items():
         raw[section] |= keys

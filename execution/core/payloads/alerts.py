@@ -80,6 +80,8 @@ def _standing(report: TickReport, run: RunInfo, slow: Iterable[Failed]) -> Itera
     shadow = () if report.shadow is None else report.shadow.failures
     for failed in (*report.live.failures, *shadow, *slow):
         yield _alert(report, run, "warning", "stage_failed", failed.stage, _say(failed))
+    if run.shadow_problem is not None:
+        yield _alert(report, run, "warning", "shadow_policy", "shadow", run.shadow_problem)
     for file in run.failed_writes:
         yield _alert(report, run, "warning", "write_failed", file, "state file not written")
     grace_s = run.policy.router.stop_retry_s

@@ -6,20 +6,15 @@ from execution.core import regimes
 from execution.core.payloads import order_events, route_metrics, shadow_pairs
 from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.records import RouteEnd
-from execution.core.seam import MarketSnapshot
 from execution.core.types import OrderIntent, Signal, TickReport, Vetoed
 from execution.state_schema import registry
 from execution.state_schema.journals import (
     Intent,
-    MarkPoint,
-    NavPoint,
     RouterHealthPoint,
     SignalMetric,
     Veto,
 )
 from execution.state_schema.registry import Entry
-
-MINUTE_S = 60
 
 
 def records(report: TickReport, run: RunInfo) -> list[Entry]:
@@ -56,43 +51,7 @@ def records(report: TickReport, run: RunInfo) -> list[Entry]:
         if event is not None:
             entries.append((registry.ORDERS_EXECUTED, event))
     if shadow is not None:
-        entries += (
-            (registry.SHADOW, pair)
-            for pair in shadow_pairs.pairs(live.decisions, shadow, now, run_id)
-        )
-    return entries
-
-
-def minute_records(report: TickReport, run: RunInfo, last_minute: int | None) -> list[Entry]:
-    """Return the points of this minute's series; nothing where `last_minute` had them already.
-
-    A minute in which NAV or a mark is not known, or is old, has no point: a gap says so.
-    """
-    if minute_of(report.now) == last_minute:
-        return []
-    now, run_id, book = report.now, run.run_id, report.state.book
-    entries: list[Entry] = []
-    if book.known and not book.stale:
-        point = NavPoint(
-            ts=now,
-            run_id=run_id,
-            nav_usd=book.nav_usd,
-            wallet_usd=book.wallet_usd,
-            unrealized_usd=book.unrealized_usd,
-            gross_usd=book.gross_usd,
-            net_usd=book.net_usd,
-            peak_usd=None if book.anchors is None else book.anchors.peak_usd,
-            drawdown_pct=book.drawdown_pct,
-        )
-        entries.append((registry.NAV_SERIES, point))
-    if isinstance(report.seen, MarketSnapshot):
-        oldest_ts = now - report.seen.lag_s - MINUTE_S
-        for symbol, quote in report.seen.quotes.items():
-            if quote.ts >= oldest_ts:
-                mark = MarkPoint(
-                    ts=now, run_id=run_id, symbol=symbol, mark_price=quote.mark, quote_ts=quote.ts
-                )
-                entries.append((registry.MARKS, mark))
+        entries += ((registry.SHADOW, pair) for pair in shadow_pairs.pairs(report, run_id))
     return entries
 
 
@@ -121,11 +80,6 @@ def health_records(before: IntelReport | None, after: IntelReport, run: RunInfo)
         )
         for row in health.value
     ]
-
-
-def minute_of(now: float) -> int:
-    """Return the minute since the epoch that `now` belongs to."""
-    return int(now // MINUTE_S)
 
 
 def _signal(signal: Signal, now: float, run_id: str) -> SignalMetric:

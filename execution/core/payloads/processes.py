@@ -24,6 +24,8 @@ def runtime_probe(run: RunInfo, now: float) -> RuntimeProbe:
         testnet=run.testnet,
         venue=run.venue,
         run_id=run.run_id,
+        live_policy=run.live_policy,
+        shadow_policy=run.shadow_policy,
         ts=now,
     )
 
@@ -50,6 +52,7 @@ def executor_health(report: TickReport, run: RunInfo) -> ExecutorHealth:
         rss_mb=run.rss_mb,
         open_orders=len(orders),
         unknown_orders=sum(order.state == "UNKNOWN" for order in orders),
+        shadow_ms=run.shadow_ms,
     )
 
 

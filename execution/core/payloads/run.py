@@ -7,11 +7,12 @@ from typing import Annotated, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
+from execution.core.compare import Deciding
 from execution.core.payloads.day_figures import DayFigures
 from execution.core.policy import Policy
 from execution.core.seam import VenueHealth
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.files import Mode
+from execution.state_schema.files import LoopMs, Mode
 from execution.state_schema.intel_files import (
     AllocationGlobal,
     AllocationRow,
@@ -33,8 +34,10 @@ class RiskWatch(Struct, frozen=True, forbid_unknown_fields=True):
 class RunInfo(Struct, frozen=True):
     """The executor as it runs now.
 
-    `failed_writes` and the loop figures are those of the previous loop; None before there was one.
-    `errors` counts failures by stage since `started_ts`, `day` is what it remembers of the day.
+    `live_policy` and `shadow_policy` are fingerprints; without a shadow the second is None, and
+    `shadow_problem` says so where one was wanted. `failed_writes` and the loop figures are those of
+    the previous loop; None before there was one. `errors` counts failures by stage since
+    `started_ts`, `day` is what it remembers of the day.
     """
 
     engine_version: str
@@ -49,7 +52,10 @@ class RunInfo(Struct, frozen=True):
     market: str
     policy: Policy
     watch: RiskWatch
+    live_policy: str
+    shadow_policy: str | None
     started_ts: float
+    shadow_problem: str | None = None
     day: DayFigures = DayFigures()
     loop_seq: int = 0
     loop_ms_last: float | None = None
@@ -59,6 +65,12 @@ class RunInfo(Struct, frozen=True):
     errors: Mapping[str, int] = {}
     failed_writes: tuple[str, ...] = ()
     health: VenueHealth = VenueHealth()
+    shadow_ms: LoopMs = LoopMs(last=None, p50=None, p99=None)
+
+    @property
+    def deciding(self) -> Deciding:
+        """Return whose decisions this engine's are."""
+        return Deciding(self.engine_version, self.flags, self.live_policy, self.shadow_policy)
 
 
 class ServiceInfo(Struct, frozen=True):

@@ -6,8 +6,7 @@ under the lock of the pair it reads the head, folds in what the journal has sinc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -16,18 +15,6 @@ from execution.state_schema.files import JournalPosition, ShadowHead
 from execution.state_schema.journals import ShadowDecision, ShadowHeartbeat
 
 NO_DECISION = "no shadow decision yet"
-
-
-class Batch(Protocol):
-    """Records of the shadow journal, and how far it is read with them."""
-
-    @property
-    def records(self) -> tuple[ShadowDecision | ShadowHeartbeat, ...]:
-        """Return the records in the order of writing."""
-
-    @property
-    def position(self) -> JournalPosition | None:
-        """Return where to go on."""
 
 
 class ShadowFacts(Struct, frozen=True):
@@ -43,16 +30,15 @@ class ShadowFacts(Struct, frozen=True):
 
 def refresh(
     head: ShadowHead | None,
-    read: Callable[[JournalPosition | None], Iterable[Batch]],
+    records: Iterable[ShadowDecision | ShadowHeartbeat],
+    journal: JournalPosition | None,
     engine_version: str,
     flags: V6Flags,
     run_id: str,
     now: float,
 ) -> ShadowHead:
-    """Build the next head out of the present one and what `read` finds after it."""
-    facts = recall(head)
-    for batch in read(facts.journal):
-        facts = fold(facts, batch.records, batch.position)
+    """Build the next head out of the present one and the journal's `records` after it."""
+    facts = fold(recall(head), records, journal)
     return build(facts, engine_version, flags, run_id, now)
 
 

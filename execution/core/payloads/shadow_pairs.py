@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from execution.core.types import Approved, Decision
-from execution.state_schema.journals import Judgement, ShadowDecision
+from execution.core.types import Approved, Decision, EngineState, TickReport
+from execution.state_schema.journals import Judgement, ShadowDecision, Touch
 
 
-def pairs(
-    live: tuple[Decision, ...], shadow: tuple[Decision, ...], now: float, run_id: str
-) -> Iterator[ShadowDecision]:
+def pairs(report: TickReport, run_id: str) -> Iterator[ShadowDecision]:
     """Yield each decision id once, with what either policy made of it."""
-    ours = {decision.intent.decision_id: decision for decision in live}
+    shadow = () if report.shadow is None else report.shadow.decisions
+    ours = {decision.intent.decision_id: decision for decision in report.live.decisions}
     theirs = {decision.intent.decision_id: decision for decision in shadow}
     for decision_id in ours | theirs:
         one, other = ours.get(decision_id), theirs.get(decision_id)
         intent = (one or theirs[decision_id]).intent
         yield ShadowDecision(
-            ts=now,
+            ts=report.now,
             run_id=run_id,
             decision_id=decision_id,
             strategy=intent.strategy,
             symbol=intent.symbol,
             position_side=intent.position_side,
+            side=intent.side,
             action=intent.action,
             mark_price=intent.mark_price,
+            touch=_touch(report.state, intent.symbol),
             live=None if one is None else _judgement(one),
             shadow=None if other is None else _judgement(other),
         )
+
+
+def _touch(state: EngineState, symbol: str) -> Touch | None:
+    quote, rules = state.quotes.get(symbol), state.rules.get(symbol)
+    if quote is None or rules is None or not quote.sound:
+        return None
+    return Touch(bid=quote.bid, ask=quote.ask, tick_size=rules.tick_size, step_size=rules.step_size)
 
 
 def _judgement(decision: Decision) -> Judgement:
@@ -41,5 +49,6 @@ def _judgement(decision: Decision) -> Judgement:
             qty=qty,
             notional_usd=qty * decision.intent.mark_price,
             clamped_by=verdict.clamped_by,
+            legs=() if decision.plan is None else decision.plan.legs,
         )
     return Judgement(approved=False, reason=verdict.reason, qty=0.0, notional_usd=0.0)

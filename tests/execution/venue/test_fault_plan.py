@@ -17,7 +17,7 @@ from execution import reconciler
 from execution.core import reconcile
 from execution.environment import ROOT
 from execution.errors import ConfigError
-from execution.settings import read_toml
+from execution.toml_files import read_toml
 from execution.venue import fault_plan
 from execution.venue.fault_plan import CALLS, FaultPlan, RequestLost, Slow
 

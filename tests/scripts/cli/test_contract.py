@@ -13,9 +13,7 @@ from execution.core.payloads.run import ServiceInfo
 from execution.jsonl_log import JsonlLogger
 from execution.state_publish import (
     TickPublisher,
-    publish_compare,
     publish_probe,
-    publish_shadow_head,
 )
 from execution.state_schema import registry
 from execution.state_schema.files import SyncHealth
@@ -24,6 +22,7 @@ from execution.state_store import StateStore
 from scripts.benchmarks import sample
 from scripts.cli.contract import contract
 from tests.support.intel import measure
+from tests.support.pipelines import publish_pair
 
 
 def publish(folder: Path, now: float) -> None:
@@ -33,8 +32,7 @@ def publish(folder: Path, now: float) -> None:
     slow = measure(run.policy, now, state=report.state)
     TickPublisher(store, clock, 30.0).publish(report, run, slow)
     publish_probe(store, run, now)
-    publish_shadow_head(store, folder, run, now)
-    publish_compare(store, folder, run, now)
+    publish_pair(store, folder, run, now)
     service = ServiceInfo("v6", "r", run.flags, pid=1, started_ts=now)
     for file in (
         registry.PROCESS_SYNC_STATE,

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from execution.core.payloads import compare_summary, intel, shadow_head
-from execution.core.payloads.compare_summary import CompareFacts
+from execution.core.payloads import intel, shadow_head
 from execution.core.payloads.processes import process_health
 from execution.core.payloads.run import IntelReport, Measured, ServiceInfo
 from execution.core.payloads.shadow_head import ShadowFacts
@@ -143,8 +140,10 @@ def decision(n: int, shadow: bool | None) -> ShadowDecision:
         strategy="s",
         symbol="BTCUSDT",
         position_side="LONG",
+        side="BUY",
         action="entry",
         mark_price=2.0,
+        touch=None,
         live=judged(approved=True),
         shadow=None if shadow is None else judged(shadow),
     )
@@ -203,43 +202,6 @@ def test_an_age_is_never_negative():
     facts = ShadowFacts(total=1, allowed=1, last_decision=decision(5, True))
     assert shadow_head.build(facts, "v6", OFF, "r", NOW).last_decision_age_s == 0.0
     assert shadow_head.build(facts, "v6", OFF, "r", NOW).enabled is False
-
-
-# ---------------------------------------------------------------- the comparison
-
-
-def test_nothing_compared_is_null_not_zero():
-    built = compare_summary.build(CompareFacts(), "v6", OFF, NOW)
-    assert (built.sample_size, built.veto_mismatch_pct, built.agreement_pct) == (0, None, None)
-    assert (built.size_diff_stats.n, built.size_diff_stats.mean) == (0, None)
-    assert (built.is_warmup, built.shadow_enabled, built.min_sample_size) == (True, False, 200)
-    assert built.warmup_reason == "0 of 200 pairs, the shadow is switched off"
-
-
-def test_percentages_and_warmup():
-    facts = CompareFacts(pairs=40, agreed=30, by_reason={"gross_cap": 10})
-    built = compare_summary.build(facts, "v6", ON, NOW)
-    assert (built.agreement_pct, built.veto_mismatch_pct) == (75.0, 25.0)
-    assert (built.warmup_reason, built.by_reason) == ("40 of 200 pairs", {"gross_cap": 10})
-    warm = compare_summary.build(CompareFacts(pairs=200, agreed=200), "v6", ON, NOW)
-    assert (warm.is_warmup, warm.warmup_reason, warm.veto_mismatch_pct) == (False, None, 0.0)
-
-
-def test_stats_of_a_known_sample():
-    built = compare_summary.stats([4.0, 1.0, 3.0, 2.0])
-    assert (built.n, built.mean, built.p50, built.p95) == (4, 2.5, 2.0, 4.0)
-    assert compare_summary.stats([7.0]).p95 == 7.0
-
-
-@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50))
-def test_stats_count_only_numbers_and_stay_among_them(sample_):
-    built = compare_summary.stats(sample_)
-    finite = [number for number in sample_ if math.isfinite(number)]
-    assert built.n == len(finite)
-    if finite:
-        assert built.p50 in finite
-        assert built.p95 in finite
-        assert min(finite) <= built.p50 <= built.p95 <= max(finite)
 
 
 # ---------------------------------------------------------------- services

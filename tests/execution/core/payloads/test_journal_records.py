@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import timeit
 from decimal import Decimal
 from itertools import product
@@ -8,13 +7,11 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from execution.core.payloads import journals, order_events
 from execution.core.records import ClosedTrade, ExitPlan, OrderChange, OrderRecord, Recorded, Route
-from execution.core.seam import Blind, OrderState, Trade
+from execution.core.seam import OrderState, Trade
 from execution.core.types import (
     Approved,
     Breach,
@@ -355,41 +352,3 @@ def test_decisions_are_paired_by_id_and_each_appears_once():
 
 def test_without_a_shadow_nothing_is_paired():
     assert pairs(tick(live={"decisions": (approved(),)})) == {}
-
-
-# ---------------------------------------------------------------- series by the minute
-
-
-def test_one_nav_point_and_one_mark_per_symbol_and_minute():
-    report = sample.tick(2)
-    points = journals.minute_records(report, RUN, None)
-    assert [journal.name for journal, _ in points] == ["nav", "marks", "marks"]
-    minute = journals.minute_of(report.now)
-    assert journals.minute_records(report, RUN, minute) == []
-    assert len(journals.minute_records(report, RUN, minute - 1)) == 3
-    assert len(journals.minute_records(report, RUN, minute + 60)) == 3  # the clock stepped back
-
-
-def test_a_nav_that_is_unknown_or_stale_leaves_a_gap():
-    report = sample.tick(1)
-    for change in ({"known": False}, {"stale": True}):
-        book = replace(report.state.book, **change)
-        changed = replace(report, state=replace(report.state, book=book))
-        assert [j.name for j, _ in journals.minute_records(changed, RUN, None)] == ["marks"]
-
-
-def test_blind_leaves_no_marks_and_an_old_quote_none_either():
-    report = sample.tick(1)
-    blind = replace(report, seen=Blind(NOW, "down"))
-    assert [j.name for j, _ in journals.minute_records(blind, RUN, None)] == ["nav"]
-    late = replace(report, now=NOW + 66)  # one minute and the lag of 5 s are over
-    assert [j.name for j, _ in journals.minute_records(late, RUN, None)] == ["nav"]
-    still = replace(report, now=NOW + 65)
-    assert len(journals.minute_records(still, RUN, None)) == 2
-
-
-@given(st.floats(1e9, 4e9), st.floats(0, 59.99))
-def test_a_minute_is_sixty_seconds(start, inside):
-    begin = math.floor(start / 60) * 60.0
-    assert journals.minute_of(begin) == journals.minute_of(begin + inside)
-    assert journals.minute_of(begin + 60) == journals.minute_of(begin) + 1

@@ -1,0 +1,81 @@
+"""The door to toml: a file → its strict type; ConfigError names the file and the key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from execution.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_toml(path: Path, shape: type[T]) -> T:
+    """Decode one toml file strictly; ConfigError names the file and the key."""
+    return decode(read_raw(path), shape, path)
+
+
+def read_raw(path: Path) -> dict[str, Any]:
+    """Read one toml file as it is."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: is missing: restore it, or mend HEDGE_OPS_DIR") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as toml: {error}") from error
+    for key in _not_finite(raw, ""):
+        raise ConfigError(f"{path}: {key}: nan and inf are not numbers here")
+    return raw
+
+
+def decode(raw: dict[str, Any], shape: type[T], path: Path) -> T:
+    """Take a table into its strict type; `path` is where it came from."""
+    try:
+        return msgspec.convert(raw, shape)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_say(str(error), raw, shape)}") from error
+
+
+def _not_finite(value: object, key: str) -> Iterator[str]:
+    if isinstance(value, float) and not isfinite(value):
+        yield key
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _not_finite(inner, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _not_finite(inner, f"{key}[{place}]")
+
+
+def _say(error: str, raw: dict[str, Any], shape: type[object]) -> str:
+    """Turn msgspec's `what - at place` into `key: what`, naming the entry of a table or list."""
+    what, _, at = error.partition(" - at ")
+    place = at.replace("`", "").removeprefix("$").removeprefix(".")
+    if entry := re.fullmatch(r"(?:key in \$\.(\w+)|(\w+)\[\.\.\.\])(.*)", place):
+        table = entry[1] or entry[2]
+        place = f"{table}.{_failing_key(table, error, raw, shape)}{entry[3]}"
+    elif entry := re.fullmatch(r"(\w+)\[(\d+)\](.*)", place):
+        item = raw[entry[1]][int(entry[2])]
+        named = item.get("name", item.get("symbol")) if isinstance(item, dict) else None
+        place = f"{entry[1]}[{named or entry[2]}]{entry[3]}"
+    if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", what):
+        place = f"{place}.{field[2]}".removeprefix(".")
+        what = "is unknown: remove it" if "unknown" in field[1] else "is missing: add it"
+    return f"{place}: {what}" if place else what
+
+
+def _failing_key(table: str, error: str, raw: dict[str, Any], shape: type[object]) -> str:
+    """Find the entry that alone makes the same error; msgspec does not say which it is."""
+    for key, value in raw[table].items():
+        try:
+            msgspec.convert({**raw, table: {key: value}}, shape)
+        except msgspec.ValidationError as alone:
+            if str(alone) == error:
+                return str(key)
+    return "?"
