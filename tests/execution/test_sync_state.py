@@ -14,10 +14,11 @@ from execution import locks, settings, sync_state
 from execution.clock import ManualClock
 from execution.errors import LockHeld
 from execution.jsonl_log import JsonlLogger, tail
+from execution.nav_journal import NavJournal
 from execution.state_schema import files, journals, registry
 from execution.state_schema.envelope import V6Flags
 from execution.state_store import StateStore
-from execution.sync_state import NavJournal, Sync
+from execution.sync_state import Sync
 from execution.v6_flags import FLAG_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -198,7 +199,7 @@ def test_the_age_cutoff_moves_with_time(tmp_path):
 
 def test_points_kept_are_bounded(folder):
     folder.nav(*((NOW - 60 * n, 100.0 + n) for n in range(30, 0, -1)))
-    journal = NavJournal(folder.settings, points_kept=10)
+    journal = NavJournal(folder.settings, NOW, points_kept=10)
     assert journal.read() == (0, True)
     found = journal.series(NOW)
     assert (found.n, found.peak_usd, found.from_ts) == (10, 110.0, NOW - 600)
@@ -207,7 +208,7 @@ def test_points_kept_are_bounded(folder):
 def test_a_long_journal_is_unknown_until_it_is_read(folder):
     folder.store.write(registry.SYNCED, synced(NOW))
     folder.nav(*((NOW - 60 * n, 100.0) for n in range(5_000, 0, -1)))
-    folder.sync = Sync(folder.settings, folder.clock, NavJournal(folder.settings, 1))
+    folder.sync = Sync(folder.settings, folder.clock, NavJournal(folder.settings, NOW, 1))
     health = folder.cycle()
     assert health.nav_series is None
     assert health.last_error == "execution/nav.jsonl: still reading"

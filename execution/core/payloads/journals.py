@@ -74,6 +74,7 @@ def minute_records(report: TickReport, run: RunInfo, last_minute: int | None) ->
             net_usd=book.net_usd,
             peak_usd=None if book.anchors is None else book.anchors.peak_usd,
             drawdown_pct=book.drawdown_pct,
+            mode=run.mode,
         )
         entries.append((registry.NAV_SERIES, point))
     if isinstance(report.seen, MarketSnapshot):

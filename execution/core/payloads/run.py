@@ -9,8 +9,7 @@ from msgspec import Struct
 
 from execution.core.policy import Policy
 from execution.core.seam import VenueHealth
-from execution.state_schema.envelope import V6Flags
-from execution.state_schema.files import Mode
+from execution.state_schema.envelope import Mode, V6Flags
 from execution.state_schema.intel_files import (
     AllocationGlobal,
     AllocationRow,
