@@ -154,7 +154,7 @@ class MirrorWriter:
         publishing = self.standing()
         self._say(publishing, now)
         if not publishing.allowed:
-            self._let_go()
+            self.close()
             self._failure = None
             return self.report()
         self.settled = frozenset()
@@ -269,7 +269,7 @@ class MirrorWriter:
         self._apart = kind == "invalid"
         self._held.clear()
         if kind == "unreachable":
-            self._let_go()  # a dead connection can look alive for many minutes
+            self.close()  # a dead connection can look alive for many minutes
         self._service.faults.report("mirror", kind, text)
 
     def _hold_back(self, withheld: dict[str, str]) -> None:
@@ -283,7 +283,8 @@ class MirrorWriter:
             self._client = Firestore(self.target, self._deadline_s)
         return self._client
 
-    def _let_go(self) -> None:
+    def close(self) -> None:
+        """Close the connection; what was known of the server goes with it."""
         if self._client is not None:
             self._client.close()
         self._client = None

@@ -92,7 +92,7 @@ class Mirror(Struct, frozen=True, forbid_unknown_fields=True):
     operations_a_day: Annotated[int, Meta(ge=1_000, le=10_000_000)]
     deadline_s: Annotated[float, Meta(gt=0, le=30)]
     backoff_max_s: Annotated[float, Meta(ge=10, le=3600)]
-    beat_s: Annotated[float, Meta(ge=1, le=600)]
+    beat_s: Annotated[float, Meta(gt=0, le=600)]
 
 
 class Heartbeat(Struct, frozen=True, forbid_unknown_fields=True):

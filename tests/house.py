@@ -81,12 +81,15 @@ ROOMS: dict[str, set[str]] = {
     "scripts.cli": OUTSIDE,
     "scripts.cli.replay": {"scripts.cli", "execution.boot", "execution.executor_live", *OUTSIDE},
     "scripts.cli.doctor": {"scripts.cli", "execution.boot", *OUTSIDE},
+    "scripts.cli.mirrored": {
+        "execution.mirror_writer",
+        "execution.firestore_utils",
+        *OUTSIDE,
+    },
     "scripts.cli.sync": {
         "scripts.cli",
         "execution.sync_state",
         "execution.mirror_writer",
-        "execution.firestore_utils",
-        "execution.locks",
         *OUTSIDE,
     },
     "dashboard": OUTSIDE,

@@ -15,6 +15,7 @@ VERBS = {
     "kill": "Stop trading, with the executor alive or dead.",
     "replay": "Run recorded bars through the trading tick.",
     "risk": "Tell the executor what a person has looked at.",
+    "sync": "Mirror the book once, look at what would be mirrored, or pull the mirror.",
     "status": "Show the book and the five processes.",
 }
 
