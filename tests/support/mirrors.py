@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -15,14 +16,19 @@ from google.cloud import firestore
 
 from execution import boot, settings
 from execution.clock import ManualClock
+from execution.core.mirror import documents
+from execution.core.mirror.plan import MARKS
 from execution.executor_live import beat
 from execution.state_schema import registry
 from execution.state_schema.files import SyncHealth
+from execution.state_schema.journals import NavPoint
 from execution.state_store import StateStore
 from execution.sync_state import Sync
 from scripts.pipeline_compare_service import Comparison
 from scripts.pipeline_shadow_heartbeat import Heartbeat
+from tests.support.firestore_server import FirestoreServer
 
+SHIPPED = Path(__file__).resolve().parents[2] / "ops"
 NOW = 1_800_014_400.0  # noon
 PROJECT = "hedge-test"
 COLLECTIONS = ("state", "risk", "telemetry", "series")
@@ -99,6 +105,23 @@ class Suite:
         assert found is not None
         return found.rows
 
+    def journal_nav(self, points: list[tuple[float, float]]) -> None:
+        """Write points into the journal of NAV, as an executor does."""
+        for ts, nav_usd in points:
+            point = NavPoint(
+                ts=ts,
+                run_id="executor",
+                nav_usd=nav_usd,
+                wallet_usd=None,
+                unrealized_usd=None,
+                gross_usd=None,
+                net_usd=None,
+                peak_usd=None,
+                drawdown_pct=None,
+                mode=self.settings.mode,
+            )
+            assert self.engine.journals.append([(registry.NAV_SERIES, point)]) == ()
+
     def sync_once(self) -> SyncHealth:
         """Do one cycle of sync_state; return what it says of itself."""
         self.sync.service.beat(self.sync.cycle)
@@ -124,3 +147,32 @@ def suite(folder: Path, ops: Path, **environ: str) -> Iterator[Suite]:
         yield found
     finally:
         found.close()
+
+
+def on_disk(book: Suite, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((book.log_dir / path).read_text())
+    return found
+
+
+def without_marks(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in MARKS}
+
+
+def points_in_journal(book: Suite) -> list[tuple[float, float]]:
+    lines = (book.log_dir / registry.NAV_SERIES.path).read_text().splitlines()
+    return [(point["ts"], point["nav_usd"]) for point in map(json.loads, lines)]
+
+
+def points_in_mirror(server: FirestoreServer) -> list[tuple[float, float]]:
+    return sorted(
+        point
+        for name in server.names()
+        if "/series/" in name
+        for point in documents.points_of(server.fields(name))
+    )
+
+
+def run_on(book: Suite, seconds: int) -> None:
+    for _ in range(0, seconds, 10):
+        book.tick(1, seconds=10)
+        book.sync_once()

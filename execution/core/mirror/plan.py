@@ -91,6 +91,8 @@ def decide(
             unchanged.append(document.name)
         elif rejected.get(document.name) == digest:
             withheld[document.name] = "the server refused this content"
+        elif (problem := values.problem(ready.fields)) is not None:
+            withheld[document.name] = problem
         else:
             writes.append(Write(ready, digest, None if held is None else held.version))
     return Plan(tuple(writes), tuple(unchanged), withheld)
@@ -145,8 +147,7 @@ def _ready(document: Document, held: Held | None, stamp: Stamp, now: float) -> D
     if held is not None and held.seq > document.seq:
         return f"what is there is newer: seq {held.seq}, here {document.seq}"
     marks = {"mode": stamp.mode, "account": stamp.account, "writer": stamp.writer}
-    ready = replace(document, fields={**document.fields, **marks, "mirrored_ts": now})
-    return values.problem(ready.fields) or ready
+    return replace(document, fields={**document.fields, **marks, "mirrored_ts": now})
 
 
 def _last_good(document: Document, there: Mapping[str, Any]) -> Document:
