@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 HOST: Final = "firestore.googleapis.com"
 SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
+# A client that is opened anew connects anew, and does not wait for what the last one waited for.
+OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1),)
 EMULATOR_OWNER: Final = ("authorization", "Bearer owner")  # as the emulator wants it; no secret
 ERROR_CHARS: Final = 200
 
@@ -98,7 +100,7 @@ class Firestore:
         self._metadata: tuple[tuple[str, str], ...] = ()
         make = transports.FirestoreGrpcTransport
         if target.emulator is not None:
-            transport = make(channel=grpc.insecure_channel(target.emulator))
+            transport = make(channel=grpc.insecure_channel(target.emulator, options=OPTIONS))
             self._metadata = (EMULATOR_OWNER,)
         else:
             try:
@@ -109,7 +111,13 @@ class Firestore:
                 text = f"credentials cannot be used: {type(error).__name__}"
                 raise SyncError(text, "refused") from None
             # Tokens are signed here and not fetched: one host less that can stall a call.
-            transport = make(credentials=credentials, always_use_jwt_access=True)
+            transport = make(
+                credentials=credentials,
+                always_use_jwt_access=True,
+                channel=lambda host, **kwargs: make.create_channel(
+                    host, **{**kwargs, "options": OPTIONS}
+                ),
+            )
         self._api = firestore.FirestoreClient(transport=transport)
         log.info("firestore client opened target=%s", target)
 
