@@ -27,7 +27,6 @@ SERVICES = (
     "scripts.pipeline_shadow_heartbeat",
     "scripts.pipeline_compare_service",
 )
-BRISK = "interval_s = 10.0", "interval_s = 0.3"
 
 
 def brisk_ops(folder: Path, **changes: object) -> Path:
@@ -41,7 +40,7 @@ def brisk_ops(folder: Path, **changes: object) -> Path:
         **changes,
     )
     toml = (ops / "services.toml").read_text()
-    for was, now in (BRISK, ("beat_s = 30.0", "beat_s = 0.3")):
+    for was, now in (("interval_s = 10.0", "interval_s = 0.3"), ("beat_s = 30.0", "beat_s = 0.3")):
         assert was in toml
         toml = toml.replace(was, now)
     (ops / "services.toml").write_text(toml)
@@ -102,23 +101,24 @@ def read_all(executor: Executor, address: str) -> dict[str, dict[str, Any]]:
     return read_back(address)
 
 
+MOVING = {"seq", "written_ts", "updated_ts", "updated", "updated_at", "as_of_ts", "generated_ts"}
+
+
+def settled(value: Any) -> Any:
+    """Leave out the times that alone do not make a document worth writing."""
+    if isinstance(value, dict):
+        return {key: settled(inner) for key, inner in value.items() if key not in MOVING}
+    return [settled(inner) for inner in value] if isinstance(value, list) else value
+
+
 def check_equal(executor: Executor, found: dict[str, dict[str, Any]]) -> int:
     """Compare every document of a state file with its file; return how many there are."""
     names = [documents.name_of(file) for file in (*documents.BOOK, *documents.PAIR)]
-    compared = 0
-    for name in names:
-        if name in found:
-            local = on_disk(executor, f"{name}.json")
-            there = without_marks(found[name])
-            for moving in ("seq", "written_ts", "updated_ts", "updated", "updated_at", "as_of_ts"):
-                there.pop(moving, None), local.pop(moving, None)
-            assert there == local, name
-            compared += 1
-    return compared
-
-
-def hedge(executor: Executor, *words: str) -> subprocess.CompletedProcess[str]:
-    return executor.hedge(*words)
+    there = [name for name in names if name in found]
+    for name in there:
+        local = on_disk(executor, f"{name}.json")
+        assert settled(without_marks(found[name])) == settled(local), name
+    return len(there)
 
 
 @pytest.mark.full
@@ -143,9 +143,9 @@ def test_a_real_suite_is_mirrored_to_googles_emulator(
         exposures = found["telemetry/health"]["sync_health"]["exposures"]
         assert exposures["gross_usd"] > 0
         pulled = tmp_path / "pulled"
-        done = hedge(executor, "sync", "pull", "--into", str(pulled))
+        done = executor.hedge("sync", "pull", "--into", str(pulled))
         assert done.returncode == 0, done.stderr
-        checked = hedge(executor, "contract", "check", "--log-dir", str(pulled))
+        checked = executor.hedge("contract", "check", "--log-dir", str(pulled))
         assert checked.returncode == 0, checked.stdout
         points = sum(fields["n"] for name, fields in found.items() if name.startswith("series/"))
     print(
@@ -176,10 +176,9 @@ def test_a_kill_at_any_moment_leaves_no_wrong_document(
     allow(monkeypatch, server.address)
     chance = random.Random(8)
     executor.start()
-    in_commit = 0
     for _ in range(25):
         with service(SERVICES[0], executor) as process:
-            begun, commits = time.monotonic(), len(server.commits)
+            commits = len(server.commits)
             # Half of them soon after the first commit, the others anywhere in the start-up too.
             if chance.random() < 0.5:
                 wait_for("a commit", lambda: len(server.commits) > commits, 60)  # noqa: B023
@@ -187,7 +186,6 @@ def test_a_kill_at_any_moment_leaves_no_wrong_document(
             time.sleep(chance.uniform(0.0, 3.0))
             process.kill()
             process.wait(30)
-            in_commit += server.fault == "slow" and time.monotonic() - begun > 1.5
         server.fault = None
         if server.names():
             assert all(fields_are_whole(server, name) for name in server.names())
@@ -200,7 +198,7 @@ def test_a_kill_at_any_moment_leaves_no_wrong_document(
     assert points_in_mirror(server) == [(point["ts"], point["nav_usd"]) for point in points]
     log = (executor.folder / f"{SERVICES[0]}.log").read_text()
     assert "Traceback" not in log
-    print(f"\nkills: 25 rounds, {in_commit} with a slow call, {history_is_sound(server)} writes")
+    print(f"\nkills: 25 rounds, {history_is_sound(server)} writes")
 
 
 def fields_are_whole(server: FirestoreServer, name: str) -> bool:
