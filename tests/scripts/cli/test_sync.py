@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dashboard.reading import Reader
-from execution import locks, settings
+from execution import locks
 from execution.clock import ManualClock, SystemClock
 from execution.errors import ConfigError, LockHeld
 from execution.state_schema import registry
@@ -18,6 +20,8 @@ from scripts.cli import contract, kill, status
 from scripts.cli.sync import sync
 from tests.support.firestore_server import FirestoreServer
 from tests.support.mirrors import SHIPPED, Suite, allow, on_disk, points_in_journal, suite
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -157,8 +161,12 @@ def test_nobody_works_in_a_pulled_folder(pulled: Path, monkeypatch: pytest.Monke
     ):
         assert isinstance(refused.exception, ConfigError)
         assert "is a mirror" in str(refused.exception)
-    with pytest.raises(ConfigError, match="is a mirror"):
-        settings.refuse_mirror(pulled)
+    for module in ("execution.executor_live", "execution.sync_state"):
+        ended = subprocess.run(
+            [sys.executable, "-m", module], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 78
+        assert "is a mirror" in ended.stderr
 
 
 def test_a_second_pull_renews_it(pulled: Path, book: Suite, server: FirestoreServer) -> None:
