@@ -157,28 +157,6 @@ def test_no_point_is_lost_or_doubled_over_rotations(folder):
     assert len(list((folder.path / "execution").glob("nav.*.jsonl"))) > 5
 
 
-def test_points_of_another_mode_are_not_this_ones(folder):
-    """One journal holds paper's points and, after a change of mode, another's."""
-    points = [point(NOW - 60 * n, 100.0 * n) for n in (4, 3, 2, 1)]
-    modes = ("live", "paper", None, "testnet")  # None: written before points said their mode
-    told = [replace(each, mode=mode) for each, mode in zip(points, modes, strict=True)]
-    folder.journal(registry.NAV_SERIES, told)
-    found = folder.cycle().nav_series
-    assert (found.n, found.peak_usd) == (2, 300.0)
-    offered = [each.fields["nav_usd"] for each in folder.sync._nav.unsent()]
-    assert offered == [[300.0, 200.0]]
-
-
-def test_what_is_mirrored_begins_at_the_cutoff_of_the_start(tmp_path):
-    folder = Folder(tmp_path, NAV_CUTOFF_SECAGO="300")
-    folder.nav((NOW - 360, 1.0), (NOW - 240, 2.0), (NOW - 60, 3.0))
-    folder.cycle()
-    folder.clock.advance(600)
-    assert folder.cycle().nav_series.n == 0
-    (day,) = folder.sync._nav.unsent()
-    assert day.fields["nav_usd"] == [2.0, 3.0]
-
-
 def test_a_zero_of_an_outage_moves_nothing(folder):
     folder.nav((NOW - 120, 100.0), (NOW - 60, 0.0))
     found = folder.cycle().nav_series
@@ -217,14 +195,6 @@ def test_the_age_cutoff_moves_with_time(tmp_path):
     folder.clock.advance(120)
     found = folder.cycle().nav_series
     assert (found.n, found.peak_usd, found.drawdown_pct) == (1, 100.0, 0.0)
-
-
-def test_points_kept_are_bounded(folder):
-    folder.nav(*((NOW - 60 * n, 100.0 + n) for n in range(30, 0, -1)))
-    journal = NavJournal(folder.settings, NOW, points_kept=10)
-    assert journal.read() == (0, True)
-    found = journal.series(NOW)
-    assert (found.n, found.peak_usd, found.from_ts) == (10, 110.0, NOW - 600)
 
 
 def test_a_long_journal_is_unknown_until_it_is_read(folder):

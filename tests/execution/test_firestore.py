@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -159,6 +161,27 @@ def test_broken_credentials_are_refused_and_never_quoted(tmp_path):
     assert caught.value.kind == "refused"
     assert "PLANTED" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_service_accounts_file_opens_a_client_without_a_word_to_anybody(tmp_path):
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = tmp_path / "account.json"
+    path.write_text(
+        json.dumps(
+            {
+                "type": "service_account",
+                "client_email": "a@p.iam.gserviceaccount.com",
+                "private_key": pem.decode(),
+                "token_uri": "http://127.0.0.1:1/token",
+            }
+        )
+    )
+    Firestore(Target("p", None, path, "hedge/dev"), 1.0).close()
 
 
 def test_nothing_of_google_is_loaded_until_a_client_is_opened():
