@@ -273,9 +273,10 @@ class MirrorWriter:
         self._service.faults.report("mirror", kind, text)
 
     def _hold_back(self, withheld: dict[str, str]) -> None:
+        withheld = {name: one_line(reason) for name, reason in withheld.items()}
         if withheld != self._withheld:
             for name, reason in withheld.items():
-                log.warning("mirror held back document=%s reason=%s", name, one_line(reason))
+                log.warning("mirror held back document=%s reason=%s", name, reason)
         self._withheld = withheld
 
     def _open(self) -> Firestore:
