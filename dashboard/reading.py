@@ -8,12 +8,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from dashboard.seen import Mirror, Seen
+from dashboard.seen import Seen
 from execution.clock import Clock
 from execution.jsonl_log import tail
 from execution.state_schema import registry
 from execution.state_schema.envelope import Envelope
 from execution.state_schema.journals import Record
+from execution.state_schema.mirror_files import MIRROR, Mirror
 from execution.state_schema.registry import Journal, StateFile
 from execution.state_store import StateStore, Unreadable
 
@@ -22,7 +23,6 @@ R = TypeVar("R", bound=Record)
 
 NAV_POINTS: Final = 24 * 60  # one a minute
 ALERTS: Final = 50
-MIRROR: Final = "run/mirror.json"
 
 # Change time, inode, size. A replaced file, a grown one and one made readable each move one of them.
 Signature = tuple[int, int, int]

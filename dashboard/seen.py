@@ -8,19 +8,13 @@ from typing import TypeVar
 from msgspec import Struct
 
 from execution.guards import Mode
-from execution.state_schema.envelope import Envelope, Ts
+from execution.state_schema.envelope import Envelope
 from execution.state_schema.journals import Alert, NavPoint
+from execution.state_schema.mirror_files import Mirror
 from execution.state_schema.registry import StateFile
 from execution.state_store import Unreadable
 
 P = TypeVar("P", bound=Envelope)
-
-
-class Mirror(Struct, frozen=True):
-    """`run/mirror.json`: this log folder is a copy, pulled from `source` at `pulled_ts`."""
-
-    source: str
-    pulled_ts: Ts
 
 
 class Seen(Struct, frozen=True):

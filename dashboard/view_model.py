@@ -8,7 +8,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from dashboard import trouble
-from dashboard.seen import Mirror, Seen, Viewer
+from dashboard.seen import Seen, Viewer
 from dashboard.shown import (
     UNKNOWN,
     Age,
@@ -32,6 +32,7 @@ from dashboard.shown import (
 from dashboard.trouble import Level, Trouble
 from execution.state_schema import registry
 from execution.state_schema.files import LimitRow, Nav, PositionRow
+from execution.state_schema.mirror_files import Mirror
 from execution.state_store import Unreadable
 
 Tone = Literal["paper", "testnet", "live", "unknown"]

@@ -13,6 +13,8 @@ HedgeError
 
 from __future__ import annotations
 
+from execution.core.mirror.pace import Kind
+
 EXIT_CONFIG = 78
 EXIT_LOCKED = 75
 
@@ -50,4 +52,12 @@ class StateWriteError(HedgeError):
 
 
 class SyncError(HedgeError):
-    """The mirror could not be written this time."""
+    """The mirror could not be read or written this time.
+
+    `conflict`: something else is there than was thought. `invalid`: the server does not take a
+    value. `refused`: not allowed, or over quota. `unreachable`: no answer, or none in time.
+    """
+
+    def __init__(self, text: str, kind: Kind) -> None:
+        super().__init__(text)
+        self.kind = kind

@@ -200,6 +200,8 @@ def start(process: Process, body: Callable[[Settings, Clock, threading.Event], o
     log_to_stderr()
     try:
         settings = settings_door.load()
+        if process != "dashboard":
+            settings_door.refuse_mirror(settings.log_dir)
         settings_door.prepare_log_dir(settings)
         log_flags(
             logging.getLogger(process), settings.engine_version, settings.mode, settings.flags

@@ -121,6 +121,15 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     interval_s: Seconds
 
 
+class Mirror(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the mirror in Firestore may cost, and how it waits."""
+
+    operations_a_day: Annotated[int, Meta(ge=1_000, le=10_000_000)]
+    deadline_s: Annotated[float, Meta(gt=0, le=30)]
+    backoff_max_s: Annotated[float, Meta(ge=10, le=3600)]
+    beat_s: Annotated[float, Meta(gt=0, le=600)]
+
+
 class Heartbeat(Struct, frozen=True, forbid_unknown_fields=True):
     """When the shadow head is due, and how often the service looks."""
 
@@ -161,6 +170,7 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     sim: Sim
     replay: Replay
     sync: Sync
+    mirror: Mirror
     heartbeat: Heartbeat
     compare: Compare
     promotion: Promotion

@@ -36,6 +36,7 @@ from execution.errors import ConfigError
 from execution.guards import Env, Mode, PublishValues, Refused, Trading
 from execution.overlay import Overlay
 from execution.services import Services
+from execution.state_schema.mirror_files import MIRROR
 from execution.v6_flags import read_flags
 
 VERSION_WHEN_MISSING: Final = "v6.0-beta-preview"
@@ -358,6 +359,15 @@ def engine_version(root: Path = ROOT) -> str:
     if not version:
         raise ConfigError(f"{path}: is empty: write the version into it, as in v6.0-rc 2026-01-31")
     return version
+
+
+def refuse_mirror(log_dir: Path) -> None:
+    """Raise ConfigError where a log folder is a copy of another machine's, pulled to be looked at."""
+    if (log_dir / MIRROR).exists():
+        raise ConfigError(
+            f"log folder {log_dir}: is a mirror ({MIRROR}), which is for looking at only: "
+            "set HEDGE_LOG_DIR to the suite's own"
+        )
 
 
 def prepare_log_dir(settings: Settings) -> None:

@@ -25,6 +25,7 @@ P = TypeVar("P", bound=Envelope)
 
 MAX_BYTES = 8 * 1024 * 1024
 FILE_MODE = 0o640
+COPY_MODE = 0o444
 FOLDER_MODE = 0o750
 RUN_MODE = 0o700
 SHARED_LOCK = "run/shared.lock"
@@ -221,11 +222,19 @@ class StateStore:
         return decoder
 
 
+def write_copy(path: Path, content: bytes) -> None:
+    """Replace a file by bytes that another machine wrote, read-only; or StateWriteError."""
+    try:
+        _replace_bytes(str(path), content, COPY_MODE)
+    except OSError as error:
+        raise StateWriteError(f"{path}: {error.strerror or error}") from error
+
+
 def _paths(file: StateFile[Any]) -> tuple[str, ...]:
     return (file.path,) if file.twin is None else (file.path, file.twin)
 
 
-def _replace_bytes(target: str, content: bytes) -> None:
+def _replace_bytes(target: str, content: bytes, mode: int = FILE_MODE) -> None:
     """Write `content` beside `target` under a name of its own, make it durable, and rename.
 
     The folder is not synced: after a power loss the old file may be there instead of the new one,
@@ -242,6 +251,8 @@ def _replace_bytes(target: str, content: bytes) -> None:
     try:
         try:
             _write_all(fd, content)
+            if mode != FILE_MODE:
+                os.fchmod(fd, mode)
             os.fsync(fd)
         finally:
             os.close(fd)

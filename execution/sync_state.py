@@ -1,4 +1,4 @@
-"""Service: the executor's files → exposures, drawdown → its own two files, and one day the mirror.
+"""Service: the executor's files → exposures, drawdown → its own two files → the mirror in Firestore.
 
 It never trades, reads nothing but the files of the telemetry contract, and writes its own only.
 Whatever is missing, stale or garbage in them is said in `sync_health.json`, and the service goes on.
@@ -6,11 +6,10 @@ Whatever is missing, stale or garbage in them is said in `sync_health.json`, and
 
 from __future__ import annotations
 
-import bisect
 import logging
 import sys
 import threading
-from array import array
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -18,117 +17,50 @@ from msgspec.structs import replace
 
 from execution import guards, locks, service_loop
 from execution import settings as settings_door
-from execution.clock import Clock, Days
-from execution.core import nav_series
+from execution.clock import Clock
+from execution.core.mirror import documents
+from execution.core.mirror.documents import Document
 from execution.core.payloads import sync_health
 from execution.core.payloads.sync_health import Found, Mirror
-from execution.guards import Publishing
-from execution.jsonl_log import JsonlLogger, read_from, tail
+from execution.jsonl_log import JsonlLogger, tail
 from execution.log_lines import one_line
+from execution.mirror_writer import MirrorWriter
+from execution.nav_journal import NavJournal
 from execution.service_loop import Service, Timer
 from execution.settings import Settings
 from execution.state_schema import registry
-from execution.state_schema.files import JournalPosition, NavSeries, Synced
-from execution.state_schema.journals import Alert, FlagChange, FlagsStart
-from execution.state_store import StateStore
+from execution.state_schema.envelope import Envelope
+from execution.state_schema.files import Nav, NavSeries, Synced
+from execution.state_schema.journals import FlagChange, FlagsStart
+from execution.state_store import StateStore, Unreadable
 
 log = logging.getLogger("sync_state")
 
-NOT_BUILT: Final = "firestore writer not built in this version"
 LOCK: Final = "run/sync.lock"
 PRINT_S: Final = 60.0
 NAV_MAX_AGE_S: Final = 180.0  # the journal has a point a minute
 STARTS_READ: Final = 200
-BATCH_BYTES: Final = 256 * 1024
-BATCHES_A_CYCLE: Final = 64
-POINTS_KEPT: Final = 200_000  # over four months of minutes
+LEASE_S: Final = 180.0  # a mirror that was silent for longer may be taken over by another host
 
 
 # ---------------------------------------------------------------- may it publish?
 
 
-def _publishing() -> Publishing:
-    """Decide afresh from environment and `.env` as they are now."""
-    return guards.may_publish(settings_door.publish_values(), "sync_state")
-
-
 def _firestore_enabled() -> bool:
-    """Tell whether the guards let this process write to Firestore."""
-    return _publishing().allowed
-
-
-# ---------------------------------------------------------------- what it reads
-
-
-class NavJournal:
-    """The points of the NAV journal, read on from where the last look ended."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        batches_a_cycle: int = BATCHES_A_CYCLE,
-        points_kept: int = POINTS_KEPT,
-    ) -> None:
-        journal = registry.NAV_SERIES
-        self._batches = batches_a_cycle
-        self._points = points_kept
-        self._path = settings.log_dir / journal.path
-        self._decode = journal.decoder.decode
-        self._iso_ts = settings.nav_cutoff_ts_iso
-        self._secago = settings.nav_cutoff_secago
-        self._day = Days(settings.policy.limits.book.day_time_zone).label
-        self._position: JournalPosition | None = None
-        self._ts = array("d")
-        self._usd = array("d")
-
-    def read(self) -> tuple[int, bool]:
-        """Take in what is new; return the lines that are no record, and whether that was all.
-
-        OSError where the journal cannot be read.
-        """
-        broken = 0
-        for _ in range(self._batches):
-            batch = read_from(self._path, self._position, self._decode, BATCH_BYTES)
-            if batch.gap:  # another journal: what is kept of it is read from its beginning
-                self._ts, self._usd = array("d"), array("d")
-            for point in batch.records:
-                self._add(point.ts, point.nav_usd)
-            broken += batch.broken
-            if batch.position == self._position:
-                return broken, True
-            self._position = batch.position
-        return broken, False
-
-    def series(self, now: float) -> NavSeries:
-        """Summarize the points since the cutoff."""
-        from_ts = nav_series.cutoff_ts(self._iso_ts, self._secago, now)
-        return nav_series.summarize(self._ts, self._usd, from_ts, now, self._day)
-
-    def newest_age_s(self, now: float) -> float | None:
-        """Return the age of the newest point; None without one."""
-        return now - self._ts[-1] if self._ts else None
-
-    def _add(self, ts: float, nav_usd: float) -> None:
-        if not nav_series.is_point(nav_usd):
-            return
-        place = bisect.bisect_right(self._ts, ts)  # the end, unless the clock was set back
-        self._ts.insert(place, ts)
-        self._usd.insert(place, nav_usd)
-        if len(self._ts) > self._points:
-            del self._ts[0], self._usd[0]
+    """Tell whether the guards, as they are now, let this process write to Firestore."""
+    return guards.may_publish(settings_door.publish_values(), "sync_state").allowed
 
 
 # ---------------------------------------------------------------- the service
 
 
 class Sync:
-    """One cycle after another: read, assess, write the two files and the heartbeat."""
+    """One cycle after another: read, assess, write the two files, the mirror and the heartbeat."""
 
     def __init__(self, settings: Settings, clock: Clock, nav: NavJournal | None = None) -> None:
         self._clock = clock
         self._store = StateStore(settings.log_dir, clock)
-        self._nav = NavJournal(settings) if nav is None else nav
-        self._said: Publishing | None = None
+        self._nav = NavJournal(settings, clock.now()) if nav is None else nav
         self._printing = Timer(PRINT_S, clock)
         self._printed: object = None
         self.service = Service(
@@ -138,19 +70,51 @@ class Sync:
             self._store,
             partial(JsonlLogger, clock=clock, **service_loop.journal_limits(settings)),
         )
+        self.mirror = MirrorWriter(
+            "sync_state", settings, clock, self._store, self.service, documents.HEALTH, LEASE_S
+        )
 
     def cycle(self) -> None:
-        """Look at the local files and write what they amount to."""
-        now = self._clock.now()
-        found = self._look(now)
-        mirror = self._mirror(now)
-        self._print(found)
-        service = self.service.info()
-        heartbeat = sync_health.heartbeat(service, found, mirror, now)
-        self.service.append(registry.SYNC_HEARTBEATS, heartbeat)
-        self._store.write(registry.SYNC_HEALTH, sync_health.build(service, found, mirror, now))
+        """Look at the local files, write what they amount to, then mirror them.
 
-    def _look(self, now: float) -> Found:
+        The local files come first: no server may be in their way.
+        """
+        now = self._clock.now()
+        found = self.look(now)
+        self._print(found)
+        if self.mirror.is_on:
+            self._write_health(found, self.mirror.report())
+        mirror = self.mirror.cycle(partial(self.documents, found))
+        self.mirror.forget(self._nav.settle(self.mirror.settled))
+        heartbeat = sync_health.heartbeat(self.service.info(), found, mirror, now)
+        self.service.append(registry.SYNC_HEARTBEATS, heartbeat)
+        self._write_health(found, mirror)
+
+    def _write_health(self, found: Found, mirror: Mirror) -> None:
+        health = sync_health.build(self.service.info(), found, mirror, self._clock.now())
+        self._store.write(registry.SYNC_HEALTH, health)
+
+    def documents(self, found: Found, withheld: Mapping[str, str]) -> list[Document]:
+        """Make every document that the files are good for; the others stay in the mirror as they are."""
+        made = []
+        missing = dict(withheld)
+        for file in documents.BOOK:
+            payload = self._store.inspect(file)
+            if isinstance(payload, Unreadable):
+                missing[documents.name_of(file)] = one_line(str(payload))
+                continue
+            made.append(documents.state(file, payload))
+            if isinstance(payload, Nav):
+                made.append(documents.peak_state(payload, found.nav_series))
+        alive: dict[str, Envelope] = {}
+        for file in documents.HEALTH_FILES:
+            payload = self._store.inspect(file)
+            if not isinstance(payload, Unreadable):
+                alive[file.name] = payload
+        return [*made, *self._nav.unsent(), documents.health(alive, missing)]
+
+    def look(self, now: float) -> Found:
+        """Assess the positions and the NAV series as their files have them."""
         found = self._positions(now)
         series, problem = self._nav_series(now)
         problems = found.problems if problem is None else (*found.problems, problem)
@@ -183,28 +147,6 @@ class Sync:
         age_s = self._nav.newest_age_s(now)
         late = age_s is not None and age_s > NAV_MAX_AGE_S
         return self._nav.series(now), f"{path}: no point for {age_s:.0f} s" if late else None
-
-    def _mirror(self, now: float) -> Mirror:
-        """Decide whether the mirror is on; say why not when that changes."""
-        publishing = _publishing()
-        reason = NOT_BUILT if publishing.allowed else publishing.reason
-        if publishing != self._said:
-            log.info("firestore off reason=%s", reason)
-            for text in publishing.alerts:
-                log.warning("publish guard: %s", text)
-                self.service.append(registry.ALERTS, self._alert(one_line(text), now))
-            self._said = publishing
-        return Mirror(enabled=False, disabled_reason=reason)
-
-    def _alert(self, text: str, now: float) -> Alert:
-        return Alert(
-            ts=now,
-            run_id=self.service.run_id,
-            severity="warning",
-            kind="publish_guard",
-            subject="sync_state",
-            text=text,
-        )
 
     def _print(self, found: Found) -> None:
         """Log the figures once a minute, and at once when the symbols or the problems change."""

@@ -64,7 +64,7 @@ OUTSIDE = {
     "execution.state_store",
 }
 
-PIPELINE = {*OUTSIDE, "execution.firestore_utils", "execution.pipeline_pair"}
+MIRRORING = PURE | GROUND | EDGES - {"execution.venue", "execution.ledger"}
 
 # A room is the longest of these prefixes that a module has, and its own modules may import each
 # other. A module of no room is a finding: it should stand in one, or be given one here.
@@ -78,17 +78,28 @@ ROOMS: dict[str, set[str]] = {
     **dict.fromkeys(GROUND | EDGES, PURE | GROUND),
     **{room: PURE | GROUND | EDGES - {"execution.firestore_utils"} for room in SHELL},
     "execution.boot": PURE | GROUND | EDGES | SHELL,
-    "execution.sync_state": PURE | GROUND | EDGES - {"execution.venue", "execution.ledger"},
+    "execution.mirror_writer": MIRRORING,
+    "execution.sync_state": MIRRORING | {"execution.mirror_writer"},
     "execution.executor_live": {"execution.boot", *PURE, *GROUND, *EDGES, *SHELL},
-    "scripts.pipeline_shadow_heartbeat": PIPELINE,
-    "scripts.pipeline_compare_service": PIPELINE,
+    "scripts.pipeline_service": {
+        *OUTSIDE,
+        "execution.mirror_writer",
+        "execution.pipeline_pair",
+    },
+    "scripts.pipeline_shadow_heartbeat": OUTSIDE | {"scripts.pipeline_service"},
+    "scripts.pipeline_compare_service": OUTSIDE | {"scripts.pipeline_service"},
     "scripts.cli": OUTSIDE,
     "scripts.cli.replay": {"scripts.cli", "execution.boot", "execution.executor_live", *OUTSIDE},
     "scripts.cli.doctor": {"scripts.cli", "execution.boot", *OUTSIDE},
+    "scripts.cli.mirrored": {
+        "execution.mirror_writer",
+        "execution.firestore_utils",
+        *OUTSIDE,
+    },
     "scripts.cli.sync": {
         "scripts.cli",
         "execution.sync_state",
-        "execution.firestore_utils",
+        "execution.mirror_writer",
         *OUTSIDE,
     },
     "dashboard": OUTSIDE,
@@ -105,6 +116,8 @@ ANNEXES = {
     "execution.ledger_views": "execution.ledger",
     "execution.limit_memory": "execution.order_desk",
     "execution.log_lines": "execution.service_loop",
+    "execution.mirror_standing": "execution.mirror_writer",
+    "execution.nav_journal": "execution.sync_state",
 }
 EMPTY_PACKAGES = {"execution", "scripts"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,6 +12,7 @@ Seq = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Meta(ge=0)]
 Text = Annotated[str, Meta(min_length=1)]
 Frac = Annotated[float, Meta(ge=0, le=1)]
+Mode = Literal["paper", "testnet", "live"]
 
 
 class V6Flags(Struct, frozen=True, forbid_unknown_fields=True, gc=False):

@@ -12,11 +12,8 @@ from msgspec import field
 
 from execution.core.seam import PositionSide
 from execution.core.types import TradingStateName
-from execution.state_schema.envelope import Count, Envelope, Frac, Row, Text, Ts
+from execution.state_schema.envelope import Count, Envelope, Frac, Mode, Row, Text, Ts
 from execution.state_schema.journals import ShadowDecision, ShadowHeartbeat
-
-Mode = Literal["paper", "testnet", "live"]
-
 
 # ---------------------------------------------------------------- the account
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from execution.core.records import Action, RouteLeg, RoutePolicy
 from execution.core.seam import OrderState, OrderType, PositionSide, Side
 from execution.core.types import TradingStateName
-from execution.state_schema.envelope import Count, Text, Ts, V6Flags
+from execution.state_schema.envelope import Count, Mode, Text, Ts, V6Flags
 
 
 class Record(Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -257,7 +257,10 @@ class SignalMetric(Record, frozen=True, kw_only=True, tag="signal", gc=False):
 
 
 class NavPoint(Record, frozen=True, kw_only=True, tag="nav", gc=False):
-    """The NAV of one minute; a minute in which it was unknown or stale has no point."""
+    """The NAV of one minute; a minute in which it was unknown or stale has no point.
+
+    `mode` is whose NAV it is: one journal may hold paper's and, after a change of mode, another's.
+    """
 
     nav_usd: float
     wallet_usd: float | None
@@ -266,6 +269,7 @@ class NavPoint(Record, frozen=True, kw_only=True, tag="nav", gc=False):
     net_usd: float | None
     peak_usd: float | None
     drawdown_pct: float | None
+    mode: Mode | None = None
 
 
 class BarPoint(Struct, frozen=True, array_like=True, gc=False):

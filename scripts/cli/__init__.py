@@ -16,6 +16,7 @@ VERBS = {
     "replay": "Run recorded bars through the trading tick.",
     "risk": "Tell the executor what a person has looked at.",
     "shadow": "Look at the candidate policy, and put it in the live one's place.",
+    "sync": "Mirror the book once, look at what would be mirrored, or pull the mirror.",
     "status": "Show the book and the five processes.",
 }
 

@@ -6,10 +6,11 @@ import pytest
 import sample_state as sample
 
 from dashboard.reading import NAV_POINTS, Reader
-from dashboard.seen import Mirror, Seen
+from dashboard.seen import Seen
 from execution.clock import ManualClock
 from execution.state_schema import registry
 from execution.state_schema.files import Nav
+from execution.state_schema.mirror_files import Mirror
 from execution.state_store import StateStore, Unreadable
 
 NOW = 1_800_000_000.0

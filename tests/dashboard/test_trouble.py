@@ -3,8 +3,9 @@ from __future__ import annotations
 import sample_state as sample
 
 from dashboard import trouble
-from dashboard.seen import Mirror, Seen, Viewer
+from dashboard.seen import Seen, Viewer
 from execution.state_schema import registry
+from execution.state_schema.mirror_files import Mirror
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import view_model
-from dashboard.seen import Mirror, Seen, Viewer
+from dashboard.seen import Seen, Viewer
+from execution.state_schema.mirror_files import Mirror
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0

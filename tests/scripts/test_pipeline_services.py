@@ -19,7 +19,7 @@ from execution.core.payloads.run import RunInfo
 from execution.jsonl_log import JsonlLogger, tail
 from execution.state_schema import files, journals, registry
 from execution.state_store import StateStore
-from scripts import pipeline_compare_service, pipeline_shadow_heartbeat
+from scripts import pipeline_compare_service, pipeline_service, pipeline_shadow_heartbeat
 from tests.support.pipelines import publish_pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,9 +157,7 @@ def test_counts_are_right_over_rotations_and_restarts(folder):
 def test_a_long_journal_is_counted_in_steps(folder):
     records = [decision(VETOED, NOW + n) for n in range(4_000)]
     folder.decide(*records)
-    assert (folder.path / registry.SHADOW.path).stat().st_size > (
-        2 * pipeline_shadow_heartbeat.STEP_BYTES
-    )
+    assert (folder.path / registry.SHADOW.path).stat().st_size > (2 * pipeline_service.STEP_BYTES)
     folder.beat(folder.heartbeat())
     folder.beat(folder.comparison())
     assert (folder.head().total, folder.head().vetoed) == (4_000, 4_000)

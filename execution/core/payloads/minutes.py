@@ -49,6 +49,7 @@ def records(
             net_usd=book.net_usd,
             peak_usd=None if book.anchors is None else book.anchors.peak_usd,
             drawdown_pct=book.drawdown_pct,
+            mode=run.mode,
         )
         entries.append((registry.NAV_SERIES, point))
     if not isinstance(report.seen, MarketSnapshot):

@@ -11,8 +11,8 @@ from execution.core.compare import Deciding
 from execution.core.payloads.day_figures import DayFigures
 from execution.core.policy import Policy
 from execution.core.seam import VenueHealth
-from execution.state_schema.envelope import V6Flags
-from execution.state_schema.files import LoopMs, Mode
+from execution.state_schema.envelope import Mode, V6Flags
+from execution.state_schema.files import LoopMs
 from execution.state_schema.intel_files import (
     AllocationGlobal,
     AllocationRow,
