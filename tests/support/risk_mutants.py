@@ -233,4 +233,4 @@ def told(lines: list[str]) -> Iterator[str]:
     """Yield the tests that a run's summary names as failed."""
     for line in lines:
         if line.startswith(("FAILED ", "ERROR ")):
-            yield line.split()[1]
+            yield line.partition(" ")[2].partition(" - ")[0]
