@@ -40,7 +40,7 @@ LATE_S: Final = 300.0
 # Orders of trades that are looked up one by one in one round; from so many on, a list comes first.
 MOST_LOOKUPS: Final = 30
 FEW: Final = 5
-IDS_KEPT: Final = 20_000
+IDS_KEPT: Final = 2 * MOST_PAGES * PAGE
 
 
 class _Asked(Struct, frozen=True):
@@ -153,7 +153,10 @@ class History:
 
     def _trade(self, row: UserTrade) -> Trade:
         price = self._fee_price(row.commission_asset, row.time)
-        return ccxt_snapshot.trade(row, self._client_ids[row.order_id], price)
+        client_id = self._client_ids.get(row.order_id)
+        if client_id is None:
+            raise VenueUnavailable(f"whose order {row.order_id} was is not known any more")
+        return ccxt_snapshot.trade(row, client_id, price)
 
     # ------------------------------------------------------------ whose order it was
 
