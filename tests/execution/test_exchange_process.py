@@ -15,8 +15,8 @@ import pytest
 
 from execution.errors import EXIT_LOCKED
 from tests.exchange.faults import SUBMIT, Fault
+from tests.exchange.planted import planted
 from tests.exchange.running import Running, in_process
-from tests.exchange.setup import planted
 from tests.exchange.trading import environment, setup_for, write_exchange_ops
 from tests.support.accounts import Accounts
 from tests.support.executors import Executor
