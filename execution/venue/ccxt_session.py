@@ -28,6 +28,8 @@ T = TypeVar("T")
 CLOCK_EVERY_S: Final = 300.0
 CLOCK_SOON_S: Final = 10.0
 SLOW_S: Final = 1.0
+# A ban ends by the exchange's clock, which may not be known, or have moved against ours, by this much.
+BAN_MARGIN_S: Final = 7.0
 # The two local clocks apart by more: somebody set the wall's.
 STEP_S: Final = 0.25
 
@@ -183,7 +185,8 @@ class Session:
 
     def _mind_refusal(self, endpoint: Endpoint, refusal: Refusal) -> None:
         if refusal.until_ts is not None:
-            self.limits.ban(refusal.until_ts, self.now(), f"{refusal.code} {refusal.reason}")
+            until_ts = refusal.until_ts + BAN_MARGIN_S
+            self.limits.ban(until_ts, self.now(), f"{refusal.code} {refusal.reason}")
         elif refusal.meaning == "clock":
             log.warning("%s: %s: the clock is measured anew", endpoint.name, refusal.code)
             self._clock_due_s = -math.inf

@@ -10,7 +10,7 @@ from execution.core.seam import VenueHealth
 from execution.errors import VenueUnavailable
 from execution.venue.ccxt_errors import Doubt, Refusal
 from execution.venue.ccxt_replies import OrderAck, ServerTime
-from execution.venue.ccxt_session import CLOCK_EVERY_S, Endpoint
+from execution.venue.ccxt_session import BAN_MARGIN_S, CLOCK_EVERY_S, Endpoint
 from execution.venue.ccxt_wire import Unanswered
 from tests.support.wires import NOW, ROUND_S, Line, refusal, reply
 
@@ -116,8 +116,8 @@ def test_nothing_is_signed_while_the_exchanges_time_is_unknown(line: Line) -> No
 @pytest.mark.parametrize(
     ("answer", "until_ts"),
     [
-        (refusal(-1003, 429, retry_after="30"), NOW + 30),
-        (refusal(-1003, 418, "banned until 1800014500000"), 1_800_014_500.0),
+        (refusal(-1003, 429, retry_after="30"), NOW + 30 + BAN_MARGIN_S),
+        (refusal(-1003, 418, "banned until 1800014500000"), 1_800_014_500.0 + BAN_MARGIN_S),
     ],
 )
 def test_a_ban_is_honoured_by_every_call_also_after_a_restart(line: Line, answer, until_ts) -> None:
@@ -139,6 +139,21 @@ def test_a_ban_is_honoured_by_every_call_also_after_a_restart(line: Line, answer
     line.clock.set(until_ts)
     assert line.session.read(PUBLIC, ServerTime) == ServerTime(1)
     assert line.session.health().banned_until_ts is None
+
+
+@pytest.mark.parametrize("skew_s", [-3.0, 3.0])
+def test_a_ban_is_sat_out_also_by_a_process_that_does_not_know_the_time(line: Line, skew_s) -> None:
+    line.session.read(SIGNED, ServerTime)
+    line.wire.skew_s = skew_s  # and not measured yet
+    over_ts = NOW + 60 + 3  # by our clock, at the latest
+    text = f"banned until {round((NOW + skew_s + 60) * 1000)}"
+    line.wire.answers["public"] = refusal(-1003, 418, text)
+    with pytest.raises(VenueUnavailable):
+        line.session.read(PUBLIC, ServerTime)
+    line.again()
+    line.clock.set(over_ts)
+    with pytest.raises(VenueUnavailable, match="banned until"):
+        line.session.read(SIGNED, ServerTime)
 
 
 def test_an_order_that_meets_the_ban_was_not_taken(line: Line) -> None:
