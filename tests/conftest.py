@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import hypothesis
 import pytest
 
+from tests.exchange.planted import is_planted, planted
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Every variable of the contract, but for FIRESTORE_EMULATOR_JAR, which speaks to the tests.
@@ -74,6 +76,27 @@ def clean_environment(
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder whose path is short: a log folder holds a socket, with 107 bytes at most."""
     return tmp_path_factory.mktemp("t")
+
+
+# ---------------------------------------------------------------- no key in any output
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_planted_key_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Search every file that the tests left behind, once at the end."""
+    yield
+    found = planted(tmp_path_factory.getbasetemp())
+    assert found == [], f"a planted key stands in {found}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Fail a test whose output, log or traceback shows a planted key."""
+    outcome = yield
+    report = outcome.get_result()
+    if is_planted("\n".join([report.longreprtext, *(text for _, text in report.sections)])):
+        report.outcome = "failed"
+        report.sections, report.longrepr = [], "a planted key stands in what this test wrote"
 
 
 # ---------------------------------------------------------------- a project of one's own

@@ -40,7 +40,9 @@ LATE_S: Final = 300.0
 # Orders of trades that are looked up one by one in one round; from so many on, a list comes first.
 MOST_LOOKUPS: Final = 30
 FEW: Final = 5
-IDS_KEPT: Final = 20_000
+# A lookup can lag behind the trade that it is about; only one that is older may be nobody's.
+ORDER_LATE_S: Final = 60.0
+IDS_KEPT: Final = 2 * MOST_PAGES * PAGE
 
 
 class _Asked(Struct, frozen=True):
@@ -153,13 +155,18 @@ class History:
 
     def _trade(self, row: UserTrade) -> Trade:
         price = self._fee_price(row.commission_asset, row.time)
-        return ccxt_snapshot.trade(row, self._client_ids[row.order_id], price)
+        client_id = self._client_ids.get(row.order_id)
+        if client_id is None:
+            raise VenueUnavailable(f"whose order {row.order_id} was is not known any more")
+        return ccxt_snapshot.trade(row, client_id, price)
 
     # ------------------------------------------------------------ whose order it was
 
     def _resolve(self, symbol: str, rows: Iterable[UserTrade]) -> None:
         """Find the client ids of the orders that traded; one that is gone is nobody's."""
         unknown = self._unknown(rows)
+        late_ms = (self._session.now() - ORDER_LATE_S) * 1000
+        fresh = {row.order_id for row in rows if row.time > late_ms}
         if len(unknown) > FEW:
             params: Params = {"symbol": symbol, "orderId": unknown[0], "limit": PAGE}
             listed = self._session.ask(ALL_ORDERS, tuple[OrderInfo, ...], params, urgency="needed")
@@ -173,7 +180,7 @@ class History:
             )
             if isinstance(answer, OrderInfo):
                 self.know(order_id, answer.client_order_id)
-            elif answer.meaning == "unknown_order":
+            elif answer.meaning == "unknown_order" and order_id not in fresh:
                 self.know(order_id, f"venue:{order_id}")
             else:
                 raise VenueUnavailable(f"{ORDER.name}: {answer.code} {answer.reason}")

@@ -127,7 +127,7 @@ class Prices:
             books = self._session.read(BOOK_TICKER, tuple[BookTicker, ...])
             self._book_pace.done(BOOK_TICKER.weight)
             self._books = {each.symbol: each for each in books}
-        offset_s = (self._session.offset_ms or 0.0) / 1000
+        offset_s = self._session.offset_s
         self.quotes = {
             symbol: ccxt_snapshot.quote(self._books[symbol], self._marks[symbol], offset_s)
             for symbol in self._shown

@@ -28,6 +28,8 @@ T = TypeVar("T")
 CLOCK_EVERY_S: Final = 300.0
 CLOCK_SOON_S: Final = 10.0
 SLOW_S: Final = 1.0
+# A ban ends by the exchange's clock, which may not be known, or have moved against ours, by this much.
+BAN_MARGIN_S: Final = 7.0
 # The two local clocks apart by more: somebody set the wall's.
 STEP_S: Final = 0.25
 
@@ -66,11 +68,12 @@ class Session:
 
     def now(self) -> float:
         """Return the exchange's time in epoch seconds, as far as it is known."""
-        return self._clock.now() + (self.offset_ms or 0.0) / 1000
+        return self._clock.now() + self.offset_s
 
-    def local(self, exchange_ts: float) -> float:
-        """Return the local time of a moment of the exchange's."""
-        return exchange_ts - (self.offset_ms or 0.0) / 1000
+    @property
+    def offset_s(self) -> float:
+        """Return how far the exchange's clock is ahead, as far as it is known."""
+        return (self.offset_ms or 0.0) / 1000
 
     def health(self) -> VenueHealth:
         """Report the connection's own figures."""
@@ -182,7 +185,8 @@ class Session:
 
     def _mind_refusal(self, endpoint: Endpoint, refusal: Refusal) -> None:
         if refusal.until_ts is not None:
-            self.limits.ban(refusal.until_ts, self.now(), f"{refusal.code} {refusal.reason}")
+            until_ts = refusal.until_ts + BAN_MARGIN_S
+            self.limits.ban(until_ts, self.now(), f"{refusal.code} {refusal.reason}")
         elif refusal.meaning == "clock":
             log.warning("%s: %s: the clock is measured anew", endpoint.name, refusal.code)
             self._clock_due_s = -math.inf
@@ -196,18 +200,28 @@ class Session:
     # ------------------------------------------------------------ the exchange's clock
 
     def _stamp(self, local_ts: float) -> int:
-        return round(local_ts * 1000 + (self.offset_ms or 0.0))
+        return round((local_ts + self.offset_s) * 1000)
 
     def mind_the_clock(self) -> None:
-        """Measure the exchange's clock where it is due. Raises VenueUnavailable while it is unknown."""
-        now_s = self._clock.monotonic()
-        stepped = abs(self._clock.now() - now_s - self._apart_s) > STEP_S
-        if now_s < self._clock_due_s and not stepped:
+        """Measure the exchange's clock where it is due. Raises VenueUnavailable while it is unknown.
+
+        It is unknown until it was measured, after a refusal, and after a step of the wall's clock.
+        """
+        before, now_s = self._clock.now(), self._clock.monotonic()
+        is_known = (
+            math.isfinite(self._clock_due_s) and abs(before - now_s - self._apart_s) <= STEP_S
+        )
+        if is_known and now_s < self._clock_due_s:
             return
-        self._apart_s = self._clock.now() - now_s
-        before = self._clock.now()
-        told = self.read(TIME, ServerTime, urgency="needed")
+        try:
+            told = self.read(TIME, ServerTime, urgency="order")
+        except VenueUnavailable:
+            if not is_known:
+                raise
+            self._clock_due_s = now_s + CLOCK_SOON_S
+            return
         took_s = self._clock.monotonic() - now_s
+        self._apart_s = before - now_s
         self.offset_ms = told.server_time - (before + took_s / 2) * 1000
         self._clock_due_s = now_s + (CLOCK_EVERY_S if took_s < SLOW_S else CLOCK_SOON_S)
         log.info("clock offset_ms=%.0f measured_in_ms=%.0f", self.offset_ms, took_s * 1000)

@@ -16,12 +16,13 @@ CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]+")
 STOPS = {"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"}
 
 
-def symbol_of(exchange: Exchange, params: Mapping[str, str]) -> str:
-    """Return the symbol that a request must name."""
+def symbol_of(exchange: Exchange, params: Mapping[str, str], *, past: bool = False) -> str:
+    """Return the symbol that a request must name; of the past, also one that is listed no more."""
     symbol = params.get("symbol")
     if not symbol:
         raise missing("symbol")
-    if exchange.floor.status.get(symbol, "GONE") == "GONE":
+    status = exchange.floor.status.get(symbol)
+    if status is None or (status == "GONE" and not past):
         raise Refusal(400, -1121, "Invalid symbol.")
     return symbol
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from execution.clock import Clock
-from tests.exchange.setup import KEY, SECRET
+from tests.exchange.planted import KEY, SECRET
 
 
 class Reply(Struct):

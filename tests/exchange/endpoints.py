@@ -193,7 +193,7 @@ class Endpoints:
         return self._faults.hides("orders_late", order.venue_order_id, age_s)
 
     def _named(self, params: Params) -> VenueOrder | None:
-        symbol = symbol_of(self._exchange, params)
+        symbol = symbol_of(self._exchange, params, past=True)
         if "orderId" in params:
             found = self._exchange.order(venue_order_id=params["orderId"])
         elif params.get("origClientOrderId"):
@@ -231,7 +231,7 @@ class Endpoints:
         ]
 
     def _all_orders(self, params: Params) -> Any:
-        symbol = symbol_of(self._exchange, params)
+        symbol = symbol_of(self._exchange, params, past=True)
         self._exchange.look()
         start_ms, limit = _whole(params, "startTime") or 0, _whole(params, "limit") or 500
         from_id = _whole(params, "orderId") or 0
@@ -247,7 +247,7 @@ class Endpoints:
     # ------------------------------------------------------------ what is booked
 
     def _trades(self, params: Params) -> Any:
-        symbol = symbol_of(self._exchange, params)
+        symbol = symbol_of(self._exchange, params, past=True)
         self._exchange.look()
         from_id = _whole(params, "fromId")
         if from_id is not None and {"startTime", "endTime"} & params.keys():

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from pathlib import Path
 
 from msgspec import Struct
 
 from execution.core.policy import Listing, SimPath
 from execution.core.position_mode import PositionMode
 from execution.venue.paper_account import PaperTerms
-
-# Planted: searched for in whatever the suite writes, so they must never stand anywhere by chance.
-KEY = "PlantedKeyQ7dMx0aVz3TfWb9LcEh2RkYp5NsUj8GiXo4DvKt1BwHq6JyZmC0lFe"
-SECRET = "PlantedSecretR4nTg8Xw1QzYc6Vb0JmKp3HsLd9FaEu2WoNi7MxBtZr5GvCyDqSh"
+from tests.exchange.planted import KEY, SECRET
 
 MINUTE_S = 60
 MAX_LEVERAGE = 125
@@ -52,15 +48,6 @@ class Setup(Struct, frozen=True, kw_only=True, omit_defaults=True):
             maintenance_margin_pct=Decimal("0.4"),
             liquidation_fee_pct=Decimal("1.25"),
         )
-
-
-def planted(folder: Path) -> list[str]:
-    """Name the files under `folder` that hold one of the planted keys."""
-    return [
-        str(path)
-        for path in folder.rglob("*")
-        if path.is_file() and any(each.encode() in path.read_bytes() for each in (KEY, SECRET))
-    ]
 
 
 def listing(symbol: str = "BTCUSDT", **fields: object) -> Listing:

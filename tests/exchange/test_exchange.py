@@ -17,8 +17,9 @@ import pytest
 from execution.clock import ManualClock, SystemClock
 from tests.exchange.caller import Caller
 from tests.exchange.conftest import NOW, Floor
+from tests.exchange.planted import KEY, SECRET
 from tests.exchange.running import in_process, in_thread
-from tests.exchange.setup import KEY, LISTINGS, SECRET, Setup
+from tests.exchange.setup import LISTINGS, Setup
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "venue"
 D = Decimal

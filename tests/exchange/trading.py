@@ -20,8 +20,9 @@ from execution import executor_live, settings
 from execution.core.seam import Blind, NewOrder
 from execution.core.types import TickReport
 from execution.venue.base import Venue
+from tests.exchange.planted import KEY, SECRET
 from tests.exchange.running import Running, in_thread
-from tests.exchange.setup import KEY, SECRET, Setup
+from tests.exchange.setup import Setup
 from tests.support.accounts import Accounts
 from tests.support.engines import NOW, Rehearsed, SteppedClock
 from tests.support.executors import write_ops

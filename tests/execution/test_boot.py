@@ -16,8 +16,9 @@ from execution.core.types import TickReport
 from execution.errors import ConfigError
 from execution.executor_live import _pub_tick, beat
 from execution.state_schema import registry
+from tests.exchange.planted import KEY, SECRET
 from tests.exchange.running import Running, in_thread
-from tests.exchange.setup import KEY, LISTINGS, SECRET, Setup
+from tests.exchange.setup import LISTINGS, Setup
 from tests.support.executors import write_ops
 
 NOW = 1_800_014_400.0

@@ -15,8 +15,8 @@ import pytest
 
 from execution.errors import EXIT_LOCKED
 from tests.exchange.faults import SUBMIT, Fault
+from tests.exchange.planted import planted
 from tests.exchange.running import Running, in_process
-from tests.exchange.setup import planted
 from tests.exchange.trading import environment, setup_for, write_exchange_ops
 from tests.support.accounts import Accounts
 from tests.support.executors import Executor
@@ -215,3 +215,38 @@ def test_ten_kills_while_orders_are_under_way_leave_one_account(place: Place) ->
     trader.start()
     trader.end()
     print(f"kills=10 orders={len(trader.accounts.orders())} in doubt at a kill: {left}")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_a_hard_day_leaves_two_equal_books(place: Place) -> None:
+    trader, ask = place.trader(), place.exchange.ask
+    trader.start()
+    trader.wait_for("two positions", lambda: len(trader.accounts.venue_legs()) >= 2)
+    marks = place.exchange.truth["marks"]
+
+    btc = {"symbol": "BTCUSDT", "side": "BUY", "position_side": "LONG"}
+    foreign = ask("order", **btc, qty="0.01", price=f"{marks['BTCUSDT'] * 0.96:.1f}")["client_id"]
+    adopted = f"SELECT * FROM orders WHERE client_id = '{foreign}'"
+    trader.wait_for("it is adopted", lambda: trader.accounts.of_ledger(adopted) != [])
+
+    for symbol in marks:
+        ask("relist", symbol=symbol, tick_size="0.4" if symbol == "BTCUSDT" else "0.04")
+    known = len(place.exchange.truth["orders"])
+    trader.wait_for("orders on the new tick", lambda: place.orders(known + 3), 150.0)
+
+    symbol, _ = min(key for key in trader.accounts.venue_legs() if key[0] != "BTCUSDT")
+    ask("delist", symbol=symbol, status="GONE")
+    trader.wait_for(
+        "it is settled", lambda: symbol not in {name for name, _ in trader.accounts.ledger_legs()}
+    )
+
+    assert not ask("order", **btc, qty=f"{300_000 / marks['BTCUSDT']:.3f}")["refused"]
+    ask("move", symbol="BTCUSDT", factor=0.6)
+    trader.wait_for("nothing is held", lambda: trader.accounts.ledger_legs() == {})
+    trader.end()
+    names = {row["client_id"] for row in trader.accounts.fills()}
+    for prefix in ("settlement_autoclose-", "autoclose-"):
+        assert any(name.startswith(prefix) for name in names), prefix
+    doomed = [f"{r['method']} {r['client_id']}" for r in place.exchange.requests]
+    assert f"DELETE {foreign}" not in doomed

@@ -21,7 +21,7 @@ from execution.core.seam import Accepted, Ambiguous, NewOrder, Rejected
 from execution.venue import ccxt_assembly
 from execution.venue.base import Venue
 from tests.exchange.bare import echoing
-from tests.exchange.setup import KEY, SECRET
+from tests.exchange.planted import KEY, SECRET
 from tests.exchange.test_exchange import client
 from tests.support import builders
 from tests.support.rig import Rig

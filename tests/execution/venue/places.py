@@ -30,8 +30,9 @@ from execution.venue import ccxt_assembly
 from execution.venue.base import Venue
 from execution.venue.paper import PaperVenue
 from execution.venue.paper_store import PaperStore
+from tests.exchange.planted import KEY, SECRET
 from tests.exchange.running import Running, in_thread
-from tests.exchange.setup import KEY, SECRET, Setup
+from tests.exchange.setup import Setup
 from tests.execution.venue.scripted import BAR_S, LISTING, ORIGIN, SYMBOL, ScriptedMarket, terms
 from tests.support import builders
 from tests.support.executors import write_ops

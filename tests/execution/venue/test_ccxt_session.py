@@ -10,7 +10,7 @@ from execution.core.seam import VenueHealth
 from execution.errors import VenueUnavailable
 from execution.venue.ccxt_errors import Doubt, Refusal
 from execution.venue.ccxt_replies import OrderAck, ServerTime
-from execution.venue.ccxt_session import CLOCK_EVERY_S, Endpoint
+from execution.venue.ccxt_session import BAN_MARGIN_S, CLOCK_EVERY_S, Endpoint
 from execution.venue.ccxt_wire import Unanswered
 from tests.support.wires import NOW, ROUND_S, Line, refusal, reply
 
@@ -46,7 +46,6 @@ def test_requests_are_dated_by_the_exchanges_clock(line: Line, skew_s: float) ->
     assert stamps(line, "post") == [pytest.approx(NOW - 1 + skew_s)]
     assert line.session.health().clock_offset_ms == pytest.approx(1000 * skew_s)
     assert line.session.now() == pytest.approx(NOW + skew_s)
-    assert line.session.local(NOW + skew_s) == pytest.approx(NOW)
 
 
 def test_a_slow_measurement_counts_from_its_middle(line: Line) -> None:
@@ -83,6 +82,24 @@ def test_a_step_of_the_wall_clock_is_met_before_the_next_request(line: Line, ste
     assert stamps(line) == [pytest.approx(NOW), pytest.approx(NOW)]
 
 
+def test_a_measurement_that_fails_leaves_the_last_one_unless_that_is_wrong(line: Line) -> None:
+    line.wire.skew_s = 2.0
+    line.session.read(SIGNED, ServerTime)
+    line.wire.answers[TIME] = Unanswered("reset")
+    line.tick(CLOCK_EVERY_S)
+    line.session.read(SIGNED, ServerTime)
+    assert stamps(line)[-1] == pytest.approx(line.clock.now() + 2)
+    line.clock._now += 3
+    for _ in range(2):
+        with pytest.raises(VenueUnavailable, match="reset"):
+            line.session.read(SIGNED, ServerTime)
+        line.tick()
+    del line.wire.answers[TIME]
+    line.wire.skew_s = -1.0
+    line.session.read(SIGNED, ServerTime)
+    assert stamps(line)[-1] == pytest.approx(line.clock.now() - 1)
+
+
 def test_nothing_is_signed_while_the_exchanges_time_is_unknown(line: Line) -> None:
     line.wire.answers[TIME] = Unanswered("reset")
     with pytest.raises(VenueUnavailable, match="reset"):
@@ -99,8 +116,8 @@ def test_nothing_is_signed_while_the_exchanges_time_is_unknown(line: Line) -> No
 @pytest.mark.parametrize(
     ("answer", "until_ts"),
     [
-        (refusal(-1003, 429, retry_after="30"), NOW + 30),
-        (refusal(-1003, 418, "banned until 1800014500000"), 1_800_014_500.0),
+        (refusal(-1003, 429, retry_after="30"), NOW + 30 + BAN_MARGIN_S),
+        (refusal(-1003, 418, "banned until 1800014500000"), 1_800_014_500.0 + BAN_MARGIN_S),
     ],
 )
 def test_a_ban_is_honoured_by_every_call_also_after_a_restart(line: Line, answer, until_ts) -> None:
@@ -122,6 +139,21 @@ def test_a_ban_is_honoured_by_every_call_also_after_a_restart(line: Line, answer
     line.clock.set(until_ts)
     assert line.session.read(PUBLIC, ServerTime) == ServerTime(1)
     assert line.session.health().banned_until_ts is None
+
+
+@pytest.mark.parametrize("skew_s", [-3.0, 3.0])
+def test_a_ban_is_sat_out_also_by_a_process_that_does_not_know_the_time(line: Line, skew_s) -> None:
+    line.session.read(SIGNED, ServerTime)
+    line.wire.skew_s = skew_s  # and not measured yet
+    over_ts = NOW + 60 + 3  # by our clock, at the latest
+    text = f"banned until {round((NOW + skew_s + 60) * 1000)}"
+    line.wire.answers["public"] = refusal(-1003, 418, text)
+    with pytest.raises(VenueUnavailable):
+        line.session.read(PUBLIC, ServerTime)
+    line.again()
+    line.clock.set(over_ts)
+    with pytest.raises(VenueUnavailable, match="banned until"):
+        line.session.read(SIGNED, ServerTime)
 
 
 def test_an_order_that_meets_the_ban_was_not_taken(line: Line) -> None:
