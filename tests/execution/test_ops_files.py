@@ -178,7 +178,7 @@ def test_an_unknown_key_is_named_wherever_it_stands(ops: Path, name: str):
             1.4,
             "book.gross_cap_pct 150 is above what book.leverage",
         ),
-        ("services.toml", "account.leverage", "1", "book.gross_cap_pct 150 is above 100, which is"),
+        ("services.toml", "account.leverage", 1, "book.gross_cap_pct 150 is above 100, which is"),
         (
             "risk.toml",
             "tiers.CORE.cap_pct",
