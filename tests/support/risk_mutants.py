@@ -91,14 +91,15 @@ def _charge_what_was_asked() -> None:
 
 
 def _forget(change_recorded: Callable[[Any], Mapping[str, object]]) -> Change:
-    """Measure exposure on a ledger's view that lacks something."""
+    """Measure exposure on a ledger's view that lacks something, but for whose state is unknown."""
 
     def change() -> None:
         of = exposure.of
 
         def forgetful(state: Any, universe: Any) -> Exposure:
             recorded = replace(state.recorded, **change_recorded(state.recorded))
-            return of(replace(state, recorded=recorded), universe)
+            found = of(replace(state, recorded=recorded), universe)
+            return replace(found, unknown=of(state, universe).unknown)
 
         exposure.of = forgetful
 
