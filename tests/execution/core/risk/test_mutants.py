@@ -14,6 +14,7 @@ from tests.support.replays import ROOT
 # The quickest to notice first; a file is collected once.
 NEAR = (
     "tests/execution/core/risk/test_each_check.py",
+    "tests/execution/core/risk/test_exposure.py",
     "tests/execution/test_entry_gates.py",
     "tests/execution/core/risk",
     "tests/execution/core/test_pipeline.py",
