@@ -42,6 +42,7 @@ def run_tick(engine: Engine, state: EngineState) -> TickReport:
     seen = engine.venue.observe(now)
     found = engine.desk.record(seen, now)
     state = book.observe(state, seen, found, engine.live_policy.limits.book)
+    state = engine.sources.hear(seen, state, now)
     live = pipeline.decide(seen, state, engine.live_policy, now)
     results = engine.desk.act(live, seen, state, now)
     shadow = engine.shadow.decide(seen, state, now)
@@ -59,7 +60,8 @@ def beat(engine: Engine) -> tuple[Failed, ...]:
         return (ticked, *_pub_tick(engine).failures)
     engine.report, engine.state = ticked, ticked.state
     shadow = () if ticked.shadow is None else ticked.shadow.failures
-    return (*ticked.live.failures, *shadow, *_pub_tick(engine).failures)
+    failures = (*ticked.state.outside.failures, *ticked.live.failures, *shadow)
+    return (*failures, *_pub_tick(engine).failures)
 
 
 # ---------------------------------------------------------------- publishing
@@ -158,6 +160,7 @@ def write_journals(engine: Engine, report: TickReport) -> None:
             *journals.records(report, told.run),
             *journals.minute_records(report, told.run, told.minute),
             *((registry.ALERTS, alert) for alert in spoken),
+            *engine.sources.answers(report, told.run.run_id),
         ],
     )
     told.minute = journals.minute_of(report.now)

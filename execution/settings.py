@@ -31,8 +31,8 @@ from execution.core.policy import (
     Strategy,
     StrategyFile,
     Universe,
-    contradictions,
 )
+from execution.core.policy_contradictions import contradictions
 from execution.environment import ROOT, Environ, Secret
 from execution.errors import ConfigError
 from execution.guards import Env, Mode, PublishValues, Refused, Trading

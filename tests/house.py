@@ -71,6 +71,7 @@ ROOMS: dict[str, set[str]] = {
     },
     **dict.fromkeys(GROUND | EDGES, PURE | GROUND),
     **{room: PURE | GROUND | EDGES - {"execution.firestore_utils"} for room in SHELL},
+    "execution.strategy_child": PURE,
     "execution.boot": PURE | GROUND | EDGES | SHELL,
     "execution.sync_state": PURE | GROUND | EDGES - {"execution.venue", "execution.ledger"},
     "execution.executor_live": {"execution.boot", *PURE, *GROUND, *EDGES, *SHELL},
@@ -91,6 +92,7 @@ ROOMS: dict[str, set[str]] = {
 # A file that belongs to another's room.
 ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
+    "execution.inbox_reader": "execution.signal_sources",
     "execution.intel_journals": "execution.intel_cycle",
     "execution.ledger_doubt": "execution.ledger",
     "execution.ledger_file": "execution.ledger",
@@ -98,6 +100,7 @@ ANNEXES = {
     "execution.ledger_views": "execution.ledger",
     "execution.limit_memory": "execution.order_desk",
     "execution.log_lines": "execution.service_loop",
+    "execution.strategy_process": "execution.signal_sources",
 }
 EMPTY_PACKAGES = {"execution", "scripts"}
 

@@ -253,7 +253,10 @@ class LoopMs(Row, frozen=True, kw_only=True):
 
 
 class ExecutorHealth(Envelope, frozen=True, kw_only=True):
-    """`state/executor_health.json`: the loop, what failed in it, and the venue's connection."""
+    """`state/executor_health.json`: the loop, what failed in it, and the venue's connection.
+
+    `strategies_off` names users' strategies that are switched off, with the reason.
+    """
 
     updated_ts: Ts
     loop_seq: Count
@@ -270,6 +273,7 @@ class ExecutorHealth(Envelope, frozen=True, kw_only=True):
     rss_mb: float
     open_orders: Count
     unknown_orders: Count
+    strategies_off: dict[str, str] = field(default_factory=dict)
 
 
 class LargestExposure(Row, frozen=True, kw_only=True):

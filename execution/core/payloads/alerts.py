@@ -78,8 +78,11 @@ def _is_due(alert: Alert, memory: AlertMemory) -> bool:
 def _standing(report: TickReport, run: RunInfo, slow: Iterable[Failed]) -> Iterator[Alert]:
     """Yield an alert for every thing that is wrong in this tick."""
     shadow = () if report.shadow is None else report.shadow.failures
-    for failed in (*report.live.failures, *shadow, *slow):
+    outside = report.state.outside
+    for failed in (*outside.failures, *report.live.failures, *shadow, *slow):
         yield _alert(report, run, "warning", "stage_failed", failed.stage, _say(failed))
+    for strategy, reason in outside.off.items():
+        yield _alert(report, run, "warning", "strategy_off", strategy, reason[:TEXT_CHARS])
     for file in run.failed_writes:
         yield _alert(report, run, "warning", "write_failed", file, "state file not written")
     grace_s = run.policy.router.stop_retry_s

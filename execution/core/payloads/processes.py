@@ -50,6 +50,7 @@ def executor_health(report: TickReport, run: RunInfo) -> ExecutorHealth:
         rss_mb=run.rss_mb,
         open_orders=len(orders),
         unknown_orders=sum(order.state == "UNKNOWN" for order in orders),
+        strategies_off=dict(report.state.outside.off),
     )
 
 
