@@ -40,6 +40,7 @@ from execution.reconciler import Reconciler
 from execution.service_loop import Faults, LoopTimes, Timer, journal_limits, run_id
 from execution.settings import Settings
 from execution.shadow_runner import ShadowRunner
+from execution.signal_sources import NoSources, SignalSources, Sources
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
@@ -101,6 +102,7 @@ class Engine:
         asks: Asks,
         name: str,
         pager: AlertCommand | None = None,
+        sources: Sources | None = None,
     ) -> None:
         policy, timers = settings.policy, settings.services.executor
         vetoes, day = _today(settings, ledger)
@@ -120,6 +122,7 @@ class Engine:
             clock,
         )
         self.live_policy = policy
+        self.sources: Sources = NoSources() if sources is None else sources
         self.shadow = ShadowRunner(
             settings.shadow_policy, clock, timers.shadow_budget_ms, timers.shadow_rest_s
         )
@@ -148,6 +151,7 @@ class Engine:
 
     def close(self) -> None:
         """Write what is buffered and let go of every file and program."""
+        self.sources.close()
         self.pager.close()
         self.journals.close()
         self.venue.close()
@@ -158,7 +162,7 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     """Build the engine of the supervised executor: wall time, durable, one write a line.
 
     Without `operated` it hears the kill latch only, and carries out no operator's request; nor does
-    it start the operator's program.
+    it hear signals from outside, or start the operator's program.
     """
     settings = _with_policies(settings, partial(_paced, settings))
     path = settings.log_dir / "ledger" / f"{settings.mode}-{settings.account}.sqlite"
@@ -168,11 +172,12 @@ def build(settings: Settings, clock: Clock, *, operated: bool = True) -> Engine:
     journals = JournalSet(settings.log_dir, clock, **journal_limits(settings))
     name = run_id(clock.now())
     asks: Asks = LatchOnly(settings.log_dir, clock)
-    pager = None
+    pager = sources = None
     if operated:
+        sources = _sources(settings, clock, ledger, settings.log_dir)
         asks = OperatorRequests(settings.log_dir, clock, journals, name)
         pager = AlertCommand(settings.services.alerts, clock)
-    return Engine(settings, clock, venue, ledger, journals, asks, name, pager)
+    return Engine(settings, clock, venue, ledger, journals, asks, name, pager, sources)
 
 
 class Replay(Struct, frozen=True):
@@ -197,8 +202,24 @@ def build_replay(settings: Settings, folder: Path, symbols: tuple[str, ...]) -> 
     store = PaperStore(settings.log_dir / "run" / "paper.sqlite", durable=False)
     journals = JournalSet(settings.log_dir, clock, **journal_limits(settings), buffered=True)
     venue = _paper(settings, market, store)
-    engine = Engine(settings, clock, venue, ledger, journals, NoRequests(), run_id(clock.now()))
+    name, sources = run_id(clock.now()), _sources(settings, clock, ledger, None)
+    engine = Engine(settings, clock, venue, ledger, journals, NoRequests(), name, sources=sources)
     return Replay(engine, market, clock)
+
+
+def _sources(
+    settings: Settings, clock: Clock, ledger: Ledger, log_dir: Path | None
+) -> SignalSources:
+    """Listen to users' modules, and to the inbox of `log_dir`; a replay has none, and waits."""
+    return SignalSources(
+        settings.policy,
+        settings.services.modules,
+        settings.ops_dir / "strategies",
+        clock,
+        ledger.is_decided,
+        log_dir,
+        patient=log_dir is None,
+    )
 
 
 def _unhurried(settings: Settings) -> Intel:

@@ -45,6 +45,7 @@ def run_tick(engine: Engine, state: EngineState) -> TickReport:
     seen = engine.venue.observe(now)
     found = engine.desk.record(seen, now)
     state = book.observe(state, seen, found, engine.live_policy.limits.book)
+    state = engine.sources.hear(seen, state, now)
     live = pipeline.decide(seen, state, engine.live_policy, now)
     results = engine.desk.act(live, seen, state, now)
     shadow = engine.shadow.decide(seen, state, now)
@@ -62,7 +63,8 @@ def beat(engine: Engine) -> tuple[Failed, ...]:
         return (ticked, *_pub_tick(engine).failures)
     engine.report, engine.state = ticked, ticked.state
     shadow = () if ticked.shadow is None else ticked.shadow.failures
-    return (*ticked.live.failures, *shadow, *_pub_tick(engine).failures)
+    failures = (*ticked.state.outside.failures, *ticked.live.failures, *shadow)
+    return (*failures, *_pub_tick(engine).failures)
 
 
 # ---------------------------------------------------------------- publishing
@@ -187,6 +189,7 @@ def write_journals(engine: Engine, report: TickReport) -> None:
             *journals.records(report, told.run),
             *points,
             *((registry.ALERTS, alert) for alert in spoken),
+            *engine.sources.answers(report, told.run.run_id),
         ],
     )
 

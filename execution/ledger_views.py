@@ -59,6 +59,11 @@ class LedgerViews:
         """List the intents that are not done, by decision id, with their newest attempt."""
         return self._since_write("routes", self._read_routes)
 
+    def is_decided(self, decision_id: str) -> bool:
+        """Tell whether a decision was ever journalled, whatever became of it."""
+        found = self._db.execute("SELECT 1 FROM intents WHERE decision_id = ?", (decision_id,))
+        return found.fetchone() is not None
+
     def legs(self) -> Mapping[LegKey, LegRecord]:
         """List the open legs."""
         return self._since_write("legs", self._read_legs)

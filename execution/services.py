@@ -115,6 +115,16 @@ class Alerts(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"alert_command {self.alert_command[0]} must be an absolute path")
 
 
+class Modules(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a user's strategy module is given, and when it is switched off."""
+
+    start_s: Annotated[float, Meta(gt=0, le=600)]
+    failures: Annotated[int, Meta(ge=1, le=100)]
+    failures_window_s: Seconds
+    restart_s: Annotated[float, Meta(gt=0, le=600)]
+    memory_mb: Annotated[int, Meta(ge=128, le=1_048_576)]
+
+
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     """The pause between two cycles of sync_state."""
 
@@ -163,6 +173,7 @@ class Services(Struct, frozen=True, forbid_unknown_fields=True):
     executor: Executor
     journals: Journals
     alerts: Alerts
+    modules: Modules
     risk_watch: RiskWatch
     account: Account
     exchange: Exchange

@@ -28,9 +28,9 @@ from execution.core.policy import (
     Strategy,
     StrategyFile,
     Universe,
-    contradictions,
     fingerprint,
 )
+from execution.core.policy_contradictions import contradictions
 from execution.environment import ROOT, Environ, Secret
 from execution.errors import ConfigError
 from execution.guards import Env, Mode, PublishValues, Refused, Trading

@@ -77,6 +77,7 @@ ROOMS: dict[str, set[str]] = {
     },
     **dict.fromkeys(GROUND | EDGES, PURE | GROUND),
     **{room: PURE | GROUND | EDGES - {"execution.firestore_utils"} for room in SHELL},
+    "execution.strategy_child": PURE,
     "execution.boot": PURE | GROUND | EDGES | SHELL,
     "execution.mirror_writer": MIRRORING,
     "execution.sync_state": MIRRORING | {"execution.mirror_writer"},
@@ -108,6 +109,7 @@ ROOMS: dict[str, set[str]] = {
 # A file that belongs to another's room.
 ANNEXES = {
     "execution.disk_reserve": "execution.ledger",
+    "execution.inbox_reader": "execution.signal_sources",
     "execution.intel_journals": "execution.intel_cycle",
     "execution.ledger_doubt": "execution.ledger",
     "execution.jsonl_files": "execution.jsonl_log",
@@ -118,6 +120,7 @@ ANNEXES = {
     "execution.log_lines": "execution.service_loop",
     "execution.mirror_standing": "execution.mirror_writer",
     "execution.nav_journal": "execution.sync_state",
+    "execution.strategy_process": "execution.signal_sources",
 }
 EMPTY_PACKAGES = {"execution", "scripts"}
 

@@ -11,7 +11,16 @@ from execution.core import anchors, signals
 from execution.core.policy import GlobalLimits, Policy
 from execution.core.records import Recorded
 from execution.core.seam import Bar, Blind, LegKey, MarketSnapshot, Quote, VenuePosition
-from execution.core.types import Book, Decided, EngineState, Frame, FrameKey, Position, Vetoed
+from execution.core.types import (
+    Book,
+    Decided,
+    EngineState,
+    Frame,
+    FrameKey,
+    Outside,
+    Position,
+    Vetoed,
+)
 
 # No account holds more: a NAV beyond it is an error of unit, and as good as none.
 BELIEVABLE_USD = 1e12
@@ -35,11 +44,13 @@ def start(policies: Sequence[Policy], decided: Mapping[tuple[str, str], float]) 
 def observe(
     state: EngineState, seen: MarketSnapshot | Blind, found: Recorded, limits: GlobalLimits
 ) -> EngineState:
-    """Fold one look at the venue and what the ledger found into the state."""
+    """Fold one look at the venue and what the ledger found into the state; nothing is heard yet."""
     vetoes = {} if found.day > state.recorded.day else state.vetoes
     if isinstance(seen, Blind):
         book = _blinded(state.book, seen)
-        return replace(state, book=book, closed=(), recorded=found, vetoes=vetoes)
+        return replace(
+            state, book=book, closed=(), recorded=found, vetoes=vetoes, outside=Outside()
+        )
     frames, closed = _fold_all(state.frames, seen)
     return EngineState(
         book=_mark(state.book, seen, found, limits),

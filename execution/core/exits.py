@@ -25,13 +25,20 @@ AT_ONCE, FLATTEN = 2, 3  # ranks of `routing.urgency`
 
 def plan(signal: Signal, mark: float, rules: ExitRules, bar_s: int) -> ExitPlan | None:
     """Return stop, take profit and deadline for an entry at `mark`; None where they make no plan."""
-    if signal.atr is None:
+    if signal.atr is None or signal.bar_open_ts is None:
         return None
-    away = signal.atr if signal.position_side == "LONG" else -signal.atr
-    stop, target = mark - rules.stop_atr * away, mark + rules.take_profit_atr * away
+    stop, target = by_range(signal.position_side, mark, signal.atr, rules)
     closed_ts = signal.bar_open_ts + bar_s
     made = ExitPlan(stop, target, closed_ts + rules.max_hold_bars * bar_s)
     return made if encloses(made, mark, signal.position_side) else None
+
+
+def by_range(
+    direction: Direction, mark: float, atr: float, rules: ExitRules
+) -> tuple[float, float]:
+    """Return stop and take profit in multiples of the ATR."""
+    away = atr if direction == "LONG" else -atr
+    return mark - rules.stop_atr * away, mark + rules.take_profit_atr * away
 
 
 def encloses(plan: ExitPlan, mark: float, direction: Direction) -> bool:

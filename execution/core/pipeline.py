@@ -1,15 +1,19 @@
-"""One policy's decision: signals and due exits → intents → verdicts → routes. Pure."""
+"""One policy's decision: signals and due exits → intents → verdicts → routes. Pure.
+
+Signals are read from bars that closed, or came from outside with the tick's state.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import partial
 
-from execution.core import exits, orders, routing, signals, sizing
+from execution.core import exits, orders, outside, routing, signals, sizing
 from execution.core.guarded import Failed, guarded
-from execution.core.policy import Listing, Policy, Strategy
+from execution.core.policy import Inbox, Listing, Module, Policy, Strategy
 from execution.core.position_mode import OPENS, Direction, direction_of, direction_opened, leg_side
-from execution.core.records import Route
+from execution.core.records import ExitPlan, Route
 from execution.core.risk import engine, exposure, trading_state
 from execution.core.risk.checks import Context
 from execution.core.seam import Blind, MarketSnapshot
@@ -18,7 +22,6 @@ from execution.core.types import (
     Decided,
     Decision,
     EngineState,
-    Frame,
     OrderIntent,
     Signal,
     TradingState,
@@ -26,13 +29,14 @@ from execution.core.types import (
 
 
 def decide(seen: MarketSnapshot | Blind, state: EngineState, policy: Policy, now: float) -> Decided:
-    """Decide once for every frame that closed, and for every exit that is due."""
+    """Decide once for every frame that closed, every signal from outside and every exit due."""
     trading = trading_state.derive(seen, state, policy, now)
     if isinstance(seen, Blind):
         return Decided(trading)
     halted = trading_state.by_symbol(state, trading)
     held_back = dict(_held_back(seen, state, policy, trading, now))
-    if not state.closed and not state.book.positions:
+    heard = state.closed or state.outside.intents or state.outside.answers
+    if not heard and not state.book.positions:
         return Decided(trading, halted, held_back=held_back)
     said, answered, failures = _read_signals(state, policy, seen.bar_s, now)
     due = tuple(exits.due(state, policy.account, now))
@@ -135,23 +139,18 @@ def _read_signals(
     said: list[Signal] = []
     answered: dict[tuple[str, str], float] = {}
     failures: list[Failed] = []
-    # A leg that is being opened is left as one that is held.
-    held: dict[tuple[str | None, str], list[Direction]] = {}
-    for position in state.book.positions:
-        leans = held.setdefault((position.strategy, position.symbol), [])
-        leans.append(direction_of(position.qty))
-    for route in _opening(state):
-        leans = held.setdefault((route.strategy, route.symbol), [])
-        leans.append(direction_opened(route.side))
+    held = _held(state)
     for strategy in policy.strategies if state.closed else ():
+        if isinstance(strategy, Inbox | Module):
+            continue
         for symbol in strategy.symbols:
             if (symbol, strategy.bar_s) not in state.closed:
                 continue
             frame = state.frames[symbol, strategy.bar_s]
             bar_open_ts = frame.bars[-1].ts
             key = (strategy.name, symbol)
-            untimely = abs(now - (bar_open_ts + strategy.bar_s)) > base_s
-            if untimely or bar_open_ts <= state.decided.get(key, 0.0):
+            timely = outside.is_timely(bar_open_ts, strategy.bar_s, base_s, now)
+            if not timely or bar_open_ts <= state.decided.get(key, 0.0):
                 continue
             answered[key] = bar_open_ts
             read = guarded(
@@ -162,7 +161,24 @@ def _read_signals(
                 failures.append(read)
             else:
                 said.extend(read)
+    for module, answer in outside.answered(state, policy, base_s, now):
+        key = (module.name, answer.symbol)
+        answered[key] = answer.bar_open_ts
+        said.extend(outside.from_module(module, answer, state, held.get(key, ())))
+    said.extend(outside.from_inbox(state, policy))
     return tuple(said), answered, tuple(failures)
+
+
+def _held(state: EngineState) -> Mapping[tuple[str | None, str], list[Direction]]:
+    """Return which ways each (strategy, symbol) leans; a leg being opened is left as one held."""
+    held: dict[tuple[str | None, str], list[Direction]] = {}
+    for position in state.book.positions:
+        leans = held.setdefault((position.strategy, position.symbol), [])
+        leans.append(direction_of(position.qty))
+    for route in _opening(state):
+        leans = held.setdefault((route.strategy, route.symbol), [])
+        leans.append(direction_opened(route.side))
+    return held
 
 
 def _opening(state: EngineState) -> list[Route]:
@@ -202,32 +218,55 @@ def _intents(
         if signal.action == "entry" and not ahead and (signal.strategy, *key) not in opening:
             intent = _entry(signal, strategies[signal.strategy], state, policy)
             if intent is not None:
+                opening.add((signal.strategy, *key))
                 yield intent
 
 
 def _entry(
     signal: Signal, strategy: Strategy, state: EngineState, policy: Policy
 ) -> OrderIntent | None:
+    if _listing(policy, signal.symbol) is None:
+        # Only the inbox can name it. Without price and size it passes no check, and risk says why.
+        return _opens(signal, policy, Decimal(0), 0.0, None, None)
     quote, rules = state.quotes.get(signal.symbol), state.rules.get(signal.symbol)
-    if quote is None or rules is None or not quote.sound:
+    frame = state.frames.get((signal.symbol, strategy.bar_s))
+    if quote is None or rules is None or frame is None or not quote.sound:
         return None  # the symbol left the market between its bar and now
-    frame: Frame = state.frames[signal.symbol, strategy.bar_s]
-    factor = sizing.multiplier(policy.sizing, frame)
+    factor = sizing.multiplier(policy.sizing, frame) * signal.size_frac
     nav_usd = state.book.nav_usd if state.book.known else 0.0
-    plan = exits.plan(signal, quote.mark, strategy.exits, strategy.bar_s)
+    if signal.intent is not None and isinstance(strategy, Inbox):
+        plan = outside.plan(signal.intent, quote.mark, signal.atr, strategy)
+    else:
+        plan = exits.plan(signal, quote.mark, strategy.exits, strategy.bar_s)
     if plan is None:
         return None
+    qty = sizing.size(nav_usd, factor, quote.mark, policy.sizing, rules)
+    return _opens(signal, policy, qty, quote.mark, plan, factor)
+
+
+def _opens(
+    signal: Signal,
+    policy: Policy,
+    qty: Decimal,
+    mark: float,
+    plan: ExitPlan | None,
+    factor: float | None,
+) -> OrderIntent:
+    if signal.intent is not None:
+        name = outside.entry_id(policy.account, signal.intent)
+    else:
+        bar = signal.bar_open_ts
+        occasion = repr(None if bar is None else float(bar))
+        name = orders.decision_id(policy.account, signal.strategy, signal.symbol, occasion, "entry")
     return OrderIntent(
-        decision_id=orders.decision_id(
-            policy.account, strategy.name, signal.symbol, repr(float(signal.bar_open_ts)), "entry"
-        ),
-        strategy=strategy.name,
+        decision_id=name,
+        strategy=signal.strategy,
         symbol=signal.symbol,
         position_side=leg_side(policy.position_mode, signal.position_side),
         side=OPENS[signal.position_side],
         action="entry",
-        qty=sizing.size(nav_usd, factor, quote.mark, policy.sizing, rules),
-        mark_price=quote.mark,
+        qty=qty,
+        mark_price=mark,
         bar_open_ts=signal.bar_open_ts,
         reduce_only=False,
         urgent=False,

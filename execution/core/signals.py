@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from execution.core import indicators
-from execution.core.policy import Strategy, Trend, ZScore
+from execution.core.policy import Inbox, Module, Reader, Strategy, Trend, ZScore
 from execution.core.position_mode import Direction
 from execution.core.seam import Bar
 from execution.core.types import Signal
@@ -19,7 +19,7 @@ Said = tuple[float, list[Want]] | None
 
 
 def read(
-    strategy: Strategy, symbol: str, bars: Bars, held: Collection[Direction]
+    strategy: Reader, symbol: str, bars: Bars, held: Collection[Direction]
 ) -> tuple[Signal, ...]:
     """Return what `strategy` wants on the last of `bars`: exits of what it holds, then entries."""
     said = zscore(strategy, bars) if isinstance(strategy, ZScore) else trend(strategy, bars)
@@ -85,5 +85,14 @@ def _is_wide(strategy: Trend, bars: Bars) -> bool:
 
 def bars_needed(strategy: Strategy, vol_bars: int) -> int:
     """Return how many closed bars `strategy` and its sizing read."""
-    own = strategy.window_bars if isinstance(strategy, ZScore) else 4 * strategy.slow_bars
-    return max(own, strategy.exits.atr_bars + 1, vol_bars + 1)
+    return max(_own_bars(strategy), strategy.exits.atr_bars + 1, vol_bars + 1)
+
+
+def _own_bars(strategy: Strategy) -> int:
+    match strategy:
+        case ZScore() | Module():
+            return strategy.window_bars
+        case Trend():
+            return 4 * strategy.slow_bars
+        case Inbox():
+            return 0

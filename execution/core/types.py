@@ -34,9 +34,12 @@ from execution.core.seam import (
     Side,
     SymbolRules,
 )
+from execution.state_schema.inbox_intent import InboxIntent
+from execution.state_schema.strategy_pipe import Want
 
 Tier = Literal["CORE", "SATELLITE", "TACTICAL", "ALT-EXT"]
 TradingStateName = Literal["ACTIVE", "REDUCING", "HALTED"]
+InboxOutcome = Literal["accepted", "vetoed", "refused"]
 
 
 # ---------------------------------------------------------------- what we remember
@@ -113,11 +116,44 @@ class Frame(Struct, frozen=True):
 FrameKey = tuple[str, int]
 
 
+class InboxReply(Struct, frozen=True, gc=False):
+    """What there is to say to the writer of the intent `id`."""
+
+    id: str
+    outcome: InboxOutcome
+    reason: str
+    decision_id: str | None = None
+
+
+class ModuleAnswer(Struct, frozen=True):
+    """What a user's module wants on one closed bar."""
+
+    strategy: str
+    symbol: str
+    bar_open_ts: float
+    wants: tuple[Want, ...]
+
+
+class Outside(Struct, frozen=True):
+    """What was heard from outside in one tick, the same for every policy that decides on it.
+
+    `intents` are to be decided, `replies` were answered before that. `failures` are what went wrong
+    in this tick; `off` names the strategies that are switched off, with the reason.
+    """
+
+    intents: tuple[InboxIntent, ...] = ()
+    replies: tuple[InboxReply, ...] = ()
+    answers: tuple[ModuleAnswer, ...] = ()
+    failures: tuple[Failed, ...] = ()
+    off: Mapping[str, str] = {}
+
+
 class EngineState(Struct, frozen=True):
     """All that one tick hands to the next; no memory is anywhere else.
 
     `closed` names the frames whose bar closed in this tick. `decided` holds the last bar open time
     that each (strategy, symbol) has answered for. `vetoes` counts by reason since the day began.
+    `outside` is this tick's, like `closed`.
     """
 
     book: Book = Book()
@@ -128,22 +164,29 @@ class EngineState(Struct, frozen=True):
     recorded: Recorded = Recorded(day="")
     decided: Mapping[tuple[str, str], float] = {}
     vetoes: Mapping[str, int] = {}
+    outside: Outside = Outside()
 
 
 # ---------------------------------------------------------------- what we decide
 
 
 class Signal(Struct, frozen=True, gc=False):
-    """What one strategy wants on one closed bar; `strength` is in the strategy's own unit."""
+    """What one strategy wants on one closed bar; `strength` is in the strategy's own unit.
+
+    `size_frac` is the share of the suite's own size. One from the inbox has its `intent` in place
+    of a bar.
+    """
 
     strategy: str
     symbol: str
     position_side: Direction
     action: Literal["entry", "exit"]
-    bar_open_ts: float
+    bar_open_ts: float | None
     strength: float
     reason: str
     atr: float | None
+    size_frac: float = 1.0
+    intent: InboxIntent | None = None
 
 
 class OrderIntent(Struct, frozen=True):

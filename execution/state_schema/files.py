@@ -296,7 +296,10 @@ class LoopMs(Row, frozen=True, kw_only=True):
 
 
 class ExecutorHealth(Envelope, frozen=True, kw_only=True):
-    """`state/executor_health.json`: the loop, what failed in it, and the venue's connection."""
+    """`state/executor_health.json`: the loop, what failed in it, and the venue's connection.
+
+    `strategies_off` names users' strategies that are switched off, with the reason.
+    """
 
     updated_ts: Ts
     loop_seq: Count
@@ -314,6 +317,7 @@ class ExecutorHealth(Envelope, frozen=True, kw_only=True):
     open_orders: Count
     unknown_orders: Count
     shadow_ms: LoopMs
+    strategies_off: dict[str, str] = field(default_factory=dict)
 
 
 class LargestExposure(Row, frozen=True, kw_only=True):

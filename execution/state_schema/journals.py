@@ -241,13 +241,13 @@ class Veto(Record, frozen=True, kw_only=True, tag="veto", gc=False):
 
 
 class SignalMetric(Record, frozen=True, kw_only=True, tag="signal", gc=False):
-    """What one strategy saw on one closed bar."""
+    """What one strategy saw on one closed bar; an intent from the inbox has none."""
 
     strategy: str
     symbol: Text
     position_side: PositionSide
     action: Literal["entry", "exit"]
-    bar_open_ts: float
+    bar_open_ts: float | None
     strength: float
     reason: str
     atr: float | None

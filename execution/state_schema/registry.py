@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from execution.state_schema import files, intel_files, journals, operator_files
+from execution.state_schema import files, inbox_results, intel_files, journals, operator_files
 from execution.state_schema.envelope import Envelope
 
 P = TypeVar("P", bound=Envelope)
@@ -323,4 +323,13 @@ COMMAND_RESULTS = Journal(
     name="command_results",
     path="run/command_results.jsonl",
     decoder=Decoder(operator_files.CommandResult),
+)
+
+# ---------------------------------------------------------------- between users' models and executor
+
+INBOX_PATH = "run/inbox.jsonl"
+INBOX_RESULTS = Journal(
+    name="inbox_results",
+    path="run/inbox_results.jsonl",
+    decoder=Decoder(inbox_results.InboxResult),
 )

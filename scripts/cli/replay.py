@@ -217,6 +217,7 @@ def drive(replayed: Replay, tally: Tally) -> None:
             clock.set(close_ts)
             report = engine.report = run_tick(engine, engine.state)
             engine.state = report.state
+            engine.faults.note(report.state.outside.failures)
             write_journals(engine, report)
             tally.add(report, engine.telling.run.day)
             if slow is not None and slow.is_due():

@@ -236,7 +236,7 @@ def test_an_unknown_key_is_named_wherever_it_stands(ops: Path, name: str):
         ("strategy.toml", "strategy.0.symbols", ["BTCUSDT"] * 2, "BTCUSDT is named twice"),
         ("strategy.toml", "strategy.1.name", "reversion", "name reversion is used twice"),
         ("strategy.toml", "strategy.0.bar_s", 90, "bar_s 90 is no multiple of the 60 s bars"),
-        ("strategy.toml", "strategy.2.bar_s", 7, "bar_s 7 is no multiple of the 5 s bars"),
+        ("strategy.toml", "strategy.3.bar_s", 7, "bar_s 7 is no multiple of the 5 s bars"),
         ("services.toml", "sim.bar_s", 10, "reversion-sim: bar_s 5 is no multiple of the 10 s"),
         ("services.toml", "sim.seed", -1, "sim.seed: Expected"),
         ("services.toml", "replay.speed", 7, "replay: speed 7 must divide 60"),

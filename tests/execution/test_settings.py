@@ -35,7 +35,11 @@ def test_the_defaults_are_paper_on_the_simulated_market():
     assert found.ops_dir == ROOT / "ops"
     assert found.flags == dict.fromkeys(FLAG_NAMES, False)
     assert found.policy.clamp is False
-    assert [strategy.name for strategy in found.policy.strategies] == ["reversion-sim", "trend-sim"]
+    assert [strategy.name for strategy in found.policy.strategies] == [
+        "reversion-sim",
+        "trend-sim",
+        "inbox-sim",
+    ]
     assert found.services.paper.start_usd == Decimal(100_000)
     assert found.services.paper.volume_share_frac == Decimal("0.1")
     assert found.policy.leverage == 4.0
@@ -50,7 +54,11 @@ def test_strategies_are_those_of_the_market(market: str, tmp_path: Path):
     variable = f"replay:{tmp_path}" if market == "replay" else market
     found = settings.load({"MARKET": variable})
     assert found.market == market
-    assert [strategy.name for strategy in found.policy.strategies] == ["reversion", "trend"]
+    assert [strategy.name for strategy in found.policy.strategies] == [
+        "reversion",
+        "trend",
+        "inbox",
+    ]
     assert {strategy.bar_s for strategy in found.policy.strategies} == {300, 900}
     assert found.replay_dir == (tmp_path if market == "replay" else None)
 

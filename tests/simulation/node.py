@@ -22,6 +22,7 @@ from execution.locks import Lock, hold
 from execution.operator_requests import Asked
 from execution.order_desk import OrderDesk
 from execution.reconciler import Reconciler
+from execution.signal_sources import NoSources
 from execution.state_schema.operator_files import Command, Flatten, Outcome
 from tests.simulation.disk import Disk, SimulatedFile
 from tests.simulation.policies import SYMBOLS
@@ -100,6 +101,7 @@ class Node:
         self.policy = policy
         self.live_policy = parts.policy(policy)
         self.shadow = Shadow()
+        self.sources = NoSources()
         self.file = SimulatedFile(disk, world.crash, durable=parts.durable)
         self.ledger = parts.ledger(self.file)
         self.venue = self.line = Line(world, lambda order: world.watch.requested(self, order))

@@ -95,6 +95,7 @@ class Rehearsed:
             built.journals,
             built.desk._asks,
             "rehearsal",
+            sources=built.sources,
         )
         self.store = self.engine.store
 

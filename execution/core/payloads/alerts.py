@@ -78,15 +78,22 @@ def _is_due(alert: Alert, memory: AlertMemory) -> bool:
 def _standing(report: TickReport, run: RunInfo, slow: Iterable[Failed]) -> Iterator[Alert]:
     """Yield an alert for every thing that is wrong in this tick."""
     shadow = () if report.shadow is None else report.shadow.failures
-    for failed in (*report.live.failures, *shadow, *slow):
+    outside = report.state.outside
+    for failed in (*outside.failures, *report.live.failures, *shadow, *slow):
         yield _alert(report, run, "warning", "stage_failed", failed.stage, _say(failed))
     if run.shadow_problem is not None:
         yield _alert(report, run, "warning", "shadow_policy", "shadow", run.shadow_problem)
+    for strategy, reason in outside.off.items():
+        yield _alert(report, run, "warning", "strategy_off", strategy, reason[:TEXT_CHARS])
     for file in run.failed_writes:
         yield _alert(report, run, "warning", "write_failed", file, "state file not written")
-    grace_s = run.policy.router.stop_retry_s
+    yield from _of_others(report, run)
+    yield from _of_positions(report, run)
+
+
+def _of_others(report: TickReport, run: RunInfo) -> Iterator[Alert]:
+    """Yield what somebody else traded: it is told here and fought nowhere."""
     for trade in report.state.recorded.trades:
-        # By somebody else, so it is told here and fought nowhere.
         if not orders.is_own(trade.client_id, run.mode):
             by_venue = orders.is_of_venue(trade.client_id)
             kind = "closed_by_venue" if by_venue else "foreign_fill"
@@ -94,6 +101,11 @@ def _standing(report: TickReport, run: RunInfo, slow: Iterable[Failed]) -> Itera
             subject = f"{trade.symbol} {trade.position_side} {trade.client_id}"
             text = f"{trade.side} {trade.qty} at {trade.price}, realized {trade.realized_usd} USD"
             yield _alert(report, run, severity, kind, subject, text)
+
+
+def _of_positions(report: TickReport, run: RunInfo) -> Iterator[Alert]:
+    """Yield what is wrong with a leg that is held."""
+    grace_s = run.policy.router.stop_retry_s
     kill = report.state.recorded.kill
     for position in report.state.book.positions:
         subject = f"{position.symbol} {position.position_side}"

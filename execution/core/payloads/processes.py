@@ -53,6 +53,7 @@ def executor_health(report: TickReport, run: RunInfo) -> ExecutorHealth:
         open_orders=len(orders),
         unknown_orders=sum(order.state == "UNKNOWN" for order in orders),
         shadow_ms=run.shadow_ms,
+        strategies_off=dict(report.state.outside.off),
     )
 
 
