@@ -32,7 +32,7 @@ def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401 -
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from _flat(f"{name}.{key}" if name else str(key), part)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         yield name, "; ".join(str(part) for part in value)
     else:
         yield name, value
