@@ -12,8 +12,9 @@ import streamlit as st
 if sys.path[0] != str(Path(__file__).resolve().parents[1]):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dashboard import drawing, live, overview
+from dashboard import drawing, intel, live, orders, overview, positions, risk, shadow, system
 from execution.errors import ConfigError
+from execution.state_schema import registry
 
 
 def main() -> None:
@@ -26,7 +27,24 @@ def main() -> None:
         drawing.refusal(str(error))
         return
     pages = [
-        st.Page(live.page(overview.draw), title="Overview", url_path="overview", default=True),
+        st.Page(
+            live.page(overview.draw, registry.NAV_SERIES),
+            title="Overview",
+            url_path="overview",
+            default=True,
+        ),
+        st.Page(
+            live.page(positions.draw, *positions.JOURNALS), title="Positions", url_path="positions"
+        ),
+        st.Page(live.page(risk.draw, *risk.JOURNALS), title="Risk", url_path="risk"),
+        st.Page(
+            live.page(orders.draw, *orders.JOURNALS), title="Orders & router", url_path="orders"
+        ),
+        st.Page(live.page(intel.draw, *intel.JOURNALS), title="Intel", url_path="intel"),
+        st.Page(live.page(shadow.draw, *shadow.JOURNALS), title="Shadow", url_path="shadow"),
+        st.Page(
+            live.page(system.draw, *system.JOURNALS, logs=True), title="System", url_path="system"
+        ),
     ]
     st.navigation(pages, position="top").run()
 

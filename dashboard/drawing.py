@@ -1,4 +1,4 @@
-"""The page's few shapes: banner, panel, tile, bar, facts, table and chart.
+"""The page's few shapes: banner, panel, tile, bar, facts, table, log, fields and downloads.
 
 Text reaches the browser only through `st.text`, `st.dataframe` and chart data, none of which reads
 HTML or markdown. Colour and place come from `style.css` by the keys of the containers around the
@@ -7,18 +7,18 @@ text; a key is made of fixed words and numbers, never of a payload.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+from urllib.parse import quote
 
 import streamlit as st
 
-from dashboard.nav_series import NavSeries
-from dashboard.shown import Age, Shown, Table
-from dashboard.trouble import Level, Trouble
-from dashboard.view_model import Frame, Limit
-from dashboard.view_suite import Alerts, Facts, Process
+from dashboard.shown import Age, Bars, Column, Facts, Level, Shown, Table
+from dashboard.trouble import Trouble
+from dashboard.view_model import Frame
+from dashboard.view_suite import Alerts, Process
 
 STYLE: Final = Path(__file__).with_name("style.css")
 WORDS: Final[dict[Level, str]] = {
@@ -27,10 +27,10 @@ WORDS: Final[dict[Level, str]] = {
     "note": "NOTE",
     "ok": "OK",
 }
+STATES: Final[dict[str, Level]] = {"ACTIVE": "ok", "REDUCING": "warning", "HALTED": "critical"}
 OTHERS_SHOWN: Final = 3
-LINE_COLOUR: Final = "#2b8cc4"
-FALL_COLOUR: Final = "#d55e00"
-MS_PER_S: Final = 1_000.0
+NAME_CHARS: Final = 80
+ROWS_WHOLE: Final = 20  # a longer table scrolls within itself
 
 
 def stylesheet() -> None:
@@ -102,21 +102,25 @@ def tiles(slug: str, shown: Sequence[Shown]) -> None:
                 st.text(each.age.text)
 
 
-def state(slug: str, shown: Shown, level: Level) -> None:
-    """Draw one word large, with its reasons beneath."""
-    with st.container(key=f"state_{level}_{slug}"):
+def trading(shown: Shown) -> None:
+    """Draw the trading state large, with its reasons beneath."""
+    level = STATES.get(shown.value, "note")
+    with panel("trading", shown.label, shown.age), st.container(key=f"state_{level}_trading"):
         st.text(shown.value)
         st.text(shown.detail)
 
 
-def bars(slug: str, rows: Sequence[Limit]) -> None:
-    """Draw limits as bars of what is used."""
-    for place, row in enumerate(rows):
+def bars(slug: str, shown: Bars) -> None:
+    """Draw shares as bars, or the words for none."""
+    if not shown.rows:
+        with st.container(key=f"empty_{slug}"):
+            st.text(shown.empty)
+    for place, row in enumerate(shown.rows):
         with st.container(key=f"limit_{row.level}_{slug}_{place}"):
             st.text(row.name)
             st.text(row.used)
             st.progress(row.frac if row.frac is not None else 0.0)
-            st.text(row.headroom)
+            st.text(row.detail)
 
 
 def processes(rows: Sequence[Process]) -> None:
@@ -158,13 +162,15 @@ def table(slug: str, shown: Table) -> None:
         with st.container(key=f"empty_{slug}"):
             st.text(shown.empty)
         return
-    columns = zip(*shown.rows, strict=True)
+    columns = zip(shown.columns, zip(*shown.rows, strict=True), strict=True)
     st.dataframe(
-        {column.title: cells for column, cells in zip(shown.columns, columns, strict=True)},
+        {column.title: _cells(column, cells) for column, cells in columns},
         hide_index=True,
-        height="content",
+        height="content" if len(shown.rows) <= ROWS_WHOLE else "auto",
         column_config={
-            column.title: st.column_config.TextColumn(
+            column.title: st.column_config.LinkColumn(display_text="order=(.*)")
+            if column.order
+            else st.column_config.TextColumn(
                 alignment="right" if column.right else "left", pinned=place == 0
             )
             for place, column in enumerate(shown.columns)
@@ -173,50 +179,45 @@ def table(slug: str, shown: Table) -> None:
     )
 
 
-# ---------------------------------------------------------------- charts
+def _cells(column: Column, cells: tuple[str, ...]) -> list[str]:
+    """Return the texts of a column, or for orders the address of each one's story."""
+    return [f"orders?order={quote(each, safe='')}" if column.order else each for each in cells]
 
 
-def nav_chart(series: NavSeries) -> None:
-    """Draw NAV with its drawdown beneath, over the same minutes."""
-    if series.note is not None:
-        with st.container(key="empty_nav_series"):
-            st.text(series.note)
-        return
-    columns = {
-        "time": [MS_PER_S * ts for ts in series.ts],
-        "nav": series.nav_usd,
-        "drawdown": series.drawdown_pct,
-    }
-    line = {"type": "line", "color": LINE_COLOUR, "strokeWidth": 1.6}
-    fall = {"type": "area", "color": FALL_COLOUR, "opacity": 0.35, "line": {"color": FALL_COLOUR}}
-    with st.container(key="chart_nav"):
-        st.vega_lite_chart(columns, _over_time(line, "nav", "NAV, USD", 330, ",~f"))
-    with st.container(key="chart_drawdown"):
-        st.vega_lite_chart(columns, _over_time(fall, "drawdown", "Drawdown, %", 200, "~g"))
+def log(slug: str, text: str, note: str) -> None:
+    """Draw lines of a log as they are."""
+    with st.container(key=f"empty_{slug}"):
+        st.text(note)
+    if text:
+        with st.container(key=f"log_{slug}"):
+            st.text(text)
 
 
-def _over_time(
-    mark: dict[str, Any], field: str, title: str, height: int, numbers: str
-) -> dict[str, Any]:
-    """Specify one chart over UTC time; the tooltip also says the reader's own."""
-    time = {"field": "time", "type": "temporal"}
-    value = {"field": field, "type": "quantitative"}
-    # Axes of one width keep the minutes of two charts under each other.
-    numbered = {"title": None, "format": numbers, "minExtent": 56, "maxExtent": 56, "tickCount": 4}
-    # Over a few minutes there are ticks between the minutes, which would repeat their labels.
-    label = "utcseconds(datum.value) ? '' : utcFormat(datum.value, '%H:%M')"
-    hours = {"title": "UTC", "tickCount": 6, "labelExpr": label}
-    return {
-        "height": height,
-        "title": {"text": title, "anchor": "start", "fontSize": 12, "fontWeight": "normal"},
-        "mark": {**mark, "invalid": "break-paths-show-path-domains"},
-        "encoding": {
-            "x": {**time, "scale": {"type": "utc"}, "axis": hours},
-            "y": {**value, "axis": numbered, "scale": {"zero": False}},
-            "tooltip": [
-                {**time, "title": "UTC", "timeUnit": "utcmonthdatehoursminutes"},
-                {**time, "title": "Local", "timeUnit": "monthdatehoursminutes"},
-                {**value, "title": title, "format": ",.2f"},
-            ],
-        },
-    }
+# ---------------------------------------------------------------- what a reader gives
+
+
+@contextmanager
+def fields() -> Iterator[None]:
+    """Draw what a reader chooses side by side."""
+    with st.container(key="fields"):
+        yield
+
+
+def field(label: str, name: str, hint: str) -> str:
+    """Ask for a text; it is also in the address, so that a link leads to it."""
+    asked: str = st.text_input(
+        label, key=name, placeholder=hint, max_chars=NAME_CHARS, bind="query-params"
+    )
+    return asked.strip()
+
+
+def download(name: str, write: Callable[[], str]) -> None:
+    """Offer a CSV file that is made when it is asked for."""
+    st.download_button(
+        "CSV",
+        data=write,
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        key=f"download_{name}",
+        on_click="ignore",
+    )

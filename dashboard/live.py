@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, tzinfo
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -16,6 +16,8 @@ from dashboard.seen import Seen, Viewer
 from execution import settings, v6_flags
 from execution.clock import SystemClock
 from execution.settings import Settings
+from execution.state_schema import registry
+from execution.state_schema.registry import Journal
 
 Draw = Callable[[Seen, Viewer, float], None]
 
@@ -42,8 +44,12 @@ def start() -> tuple[Settings, Viewer]:
     return found, viewer
 
 
-def page(draw: Draw) -> Callable[[], None]:
-    """Return a page that draws the common frame and then its own part, at every refresh."""
+def page(draw: Draw, *journals: Journal[Any], logs: bool = False) -> Callable[[], None]:
+    """Return a page that draws the common frame and then its own part, at every refresh.
+
+    It reads `journals` besides the state files, and the processes' logs where it asks for them.
+    """
+    wanted = (registry.ALERTS, *journals)
 
     def redraw() -> None:
         found, viewer = start()
@@ -51,7 +57,7 @@ def page(draw: Draw) -> Callable[[], None]:
         if "reader" not in st.session_state:
             st.session_state["reader"] = Reader(found.log_dir, CLOCK)
         reader: Reader = st.session_state["reader"]
-        seen, now = reader.read(), CLOCK.now()
+        seen, now = reader.read(*wanted, logs=logs), CLOCK.now()
         drawing.silence(redraws, max(SILENCE_S, 4 * viewer.refresh_s))
         drawing.banner(view_model.frame(seen, viewer, now, _browser_zone()))
         draw(seen, viewer, now)

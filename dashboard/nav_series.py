@@ -32,13 +32,14 @@ class NavSeries(Struct, frozen=True):
 
 def nav_series(seen: Seen, now: float) -> NavSeries:
     """Return the points of the last day; the drawdown is drawn downwards, so it is negative."""
-    for unread in seen.unread:
-        if unread.path == registry.NAV_SERIES.path:
-            return NavSeries((), (), (), absent(unread), "The NAV journal cannot be read.")
-    known = sorted((each for each in seen.nav_points if each.ts <= now + AHEAD_S), key=_ts)
-    points = [each for each in known if now - each.ts <= WINDOW_S]
+    unread = seen.unread(registry.NAV_SERIES)
+    if unread is not None:
+        return NavSeries((), (), (), absent(unread), "The NAV journal cannot be read.")
+    points = seen.records(registry.NAV_SERIES)
+    known = sorted((each for each in points if each.ts <= now + AHEAD_S), key=_ts)
+    drawn = [each for each in known if now - each.ts <= WINDOW_S]
     age = Age("unknown", "no point yet") if not known else age_of(known[-1].ts, MAX_AGE_S, now)
-    rows = list(_with_gaps(points))
+    rows = list(_with_gaps(drawn))
     return NavSeries(
         ts=tuple(ts for ts, _ in rows),
         nav_usd=tuple(None if each is None else each.nav_usd for _, each in rows),
@@ -47,7 +48,7 @@ def nav_series(seen: Seen, now: float) -> NavSeries:
             for _, each in rows
         ),
         age=age,
-        note=_note(len(known), len(points), now - known[-1].ts if known else 0.0),
+        note=_note(len(known), len(drawn), now - known[-1].ts if known else 0.0),
     )
 
 

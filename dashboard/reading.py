@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,7 +23,22 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 NAV_POINTS: Final = 24 * 60  # one a minute
-ALERTS: Final = 50
+# How many of the newest records of a journal a page may want; whatever its size, no more are read.
+COUNTS: Final = {
+    registry.NAV_SERIES.name: NAV_POINTS,
+    registry.ALERTS.name: 50,
+    registry.ORDERS_ATTEMPTED.name: 500,
+    registry.ORDERS_EXECUTED.name: 1_500,
+    registry.ORDER_METRICS.name: 1_000,
+    registry.RISK_VETOES.name: 2_000,
+    registry.SIGNAL_METRICS.name: 1_000,
+    registry.SHADOW.name: 500,
+    registry.COMPARE.name: 100,
+    registry.FLAGS.name: 50,
+    registry.AUDIT.name: 50,
+}
+LOG_LINES: Final = 300
+LOGS: Final = re.compile(r"hedge-[a-z_-]+\.log")
 
 # Change time, inode, size. A replaced file, a grown one and one made readable each move one of them.
 Signature = tuple[int, int, int]
@@ -38,15 +54,14 @@ class Reader:
         self._store = StateStore(log_dir, clock)
         self._kept: dict[str, tuple[Signature | None, Any]] = {}
 
-    def read(self) -> Seen:
-        """Look at every file; open those that moved."""
-        nav_points = self._journal(registry.NAV_SERIES, NAV_POINTS)
-        alerts = self._journal(registry.ALERTS, ALERTS)
+    def read(self, *journals: Journal[Any], logs: bool = False) -> Seen:
+        """Look at every state file and at these journals; open those that moved."""
         return Seen(
             files={file.name: self._file(file) for file in registry.STATE_FILES},
-            nav_points=() if isinstance(nav_points, Unreadable) else nav_points,
-            alerts=() if isinstance(alerts, Unreadable) else alerts,
-            unread=tuple(each for each in (nav_points, alerts) if isinstance(each, Unreadable)),
+            journals={
+                journal.name: self._journal(journal, COUNTS[journal.name]) for journal in journals
+            },
+            logs={name: self._log(name) for name in self._log_names()} if logs else {},
             mirror=self._once(MIRROR, self._read_mirror),
         )
 
@@ -54,7 +69,19 @@ class Reader:
         return self._once(file.path, lambda: self._store.inspect(file))
 
     def _journal(self, journal: Journal[R], count: int) -> tuple[R, ...] | Unreadable:
-        return self._once(journal.path, lambda: self._tail(journal, count))
+        return self._once(
+            journal.path, lambda: self._tail(journal.path, count, journal.decoder.decode)
+        )
+
+    def _log_names(self) -> list[str]:
+        try:
+            names = sorted(each.name for each in self._log_dir.iterdir())
+        except OSError:
+            return []
+        return [name for name in names if LOGS.fullmatch(name)]
+
+    def _log(self, name: str) -> tuple[str, ...] | Unreadable:
+        return self._once(name, lambda: self._tail(name, LOG_LINES, _text))
 
     def _once(self, path: str, read: Callable[[], T]) -> T:
         """Return what `read` gave for the file as it is now."""
@@ -75,11 +102,13 @@ class Reader:
             return None
         return found.st_ctime_ns, found.st_ino, found.st_size
 
-    def _tail(self, journal: Journal[R], count: int) -> tuple[R, ...] | Unreadable:
+    def _tail(
+        self, path: str, count: int, decode: Callable[[bytes], T]
+    ) -> tuple[T, ...] | Unreadable:
         try:
-            return tail(self._log_dir / journal.path, count, journal.decoder.decode).records
+            return tail(self._log_dir / path, count, decode).records
         except OSError as error:
-            return Unreadable(journal.path, "not_a_file", error.strerror or str(error))
+            return Unreadable(path, "not_a_file", error.strerror or str(error))
 
     def _read_mirror(self) -> Mirror | Unreadable | None:
         content = self._store.read_bytes(MIRROR)
@@ -89,3 +118,7 @@ class Reader:
             return _mirror.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return Unreadable(MIRROR, "wrong_shape", str(error))
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace")

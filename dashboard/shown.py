@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 from execution.state_store import Unreadable
 
 Status = Literal["fresh", "stale", "unknown"]
+Level = Literal["ok", "note", "warning", "critical"]
 
 UNKNOWN: Final = "unknown"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -41,11 +43,45 @@ class Shown(Struct, frozen=True):
     age: Age
 
 
+class Bar(Struct, frozen=True):
+    """One share as a bar: `frac` is 0..1, or None where it is unknown."""
+
+    name: str
+    used: str
+    detail: str
+    frac: float | None
+    level: Level
+
+
+class Bars(Struct, frozen=True):
+    """Shares side by side; `empty` is said in their place where there are none."""
+
+    rows: tuple[Bar, ...]
+    age: Age
+    empty: str
+
+
+class Facts(Struct, frozen=True):
+    """Names and their values."""
+
+    rows: tuple[tuple[str, str], ...]
+    age: Age
+
+
+class Chart(Struct, frozen=True):
+    """Equally long columns of one chart; `note` says why nothing is drawn."""
+
+    columns: Mapping[str, tuple[float | str | None, ...]]
+    age: Age
+    note: str | None = None
+
+
 class Column(Struct, frozen=True):
-    """One column of a table; numbers stand to the right."""
+    """One column of a table; numbers stand to the right, orders' ids lead to their story."""
 
     title: str
     right: bool = False
+    order: bool = False
 
 
 class Table(Struct, frozen=True):
@@ -97,6 +133,11 @@ def clock_time(ts: float | None, zone: tzinfo = UTC) -> str:
 def date_time(ts: float | None, zone: tzinfo = UTC) -> str:
     """Return date and time to the second in `zone`, with the zone's name."""
     return _formatted(ts, zone, "%Y-%m-%d %H:%M:%S %Z")
+
+
+def stamp(ts: float | None) -> str:
+    """Return month, day and time to the second in UTC, for a column that names the zone."""
+    return _formatted(ts, UTC, "%m-%d %H:%M:%S")
 
 
 def _formatted(ts: float | None, zone: tzinfo, pattern: str) -> str:
@@ -156,12 +197,41 @@ def figure(number: float | None, unit: str) -> str:
         return UNKNOWN
     if unit == "usd":
         return _number(number, 0 if abs(number) >= WHOLE_USD else CENTS)
+    if unit == "s":
+        return _number(number, 1)
     return _number(number, CENTS) if unit in {"pct", "x"} else quantity(number)
+
+
+def bps(number: float | None, *, signed: bool = False) -> str:
+    """Return hundredths of a percent."""
+    return UNKNOWN if number is None else f"{_number(number, CENTS, signed=signed)} bps"
+
+
+def share(frac: float | None) -> str:
+    """Return a share that is given as 0..1 in percent."""
+    return UNKNOWN if frac is None else f"{_number(100 * frac, 1)} %"
+
+
+def waited(seconds: float | None) -> str:
+    """Return a short time in seconds with one decimal, a longer one in whole units."""
+    if seconds is None:
+        return UNKNOWN
+    return f"{seconds:.1f} s" if 0 <= seconds < MINUTE_S else duration(seconds)
+
+
+def count(number: int) -> str:
+    """Return a count with its thousands apart."""
+    return f"{number:,}"
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """Return `part` of `whole`, None where one is unknown or there is nothing to share."""
+    return None if part is None or whole is None or whole <= 0 else part / whole
 
 
 def spaced(name: str) -> str:
     """Return an identifier as words."""
-    return name.replace("_", " ")
+    return name.replace("_", " ").replace(".", " ")
 
 
 def _number(number: float, decimals: int, *, signed: bool = False) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
 from dashboard.seen import Seen, Viewer
-from dashboard.shown import Age, absent, age_of, clock_time, duration, spaced, usd
+from dashboard.shown import Age, Level, absent, age_of, clock_time, duration, spaced, usd
 from execution.state_schema import registry
 from execution.state_schema.envelope import Envelope
 from execution.state_schema.files import ExecutorHealth, Nav, PositionRow, Positions
@@ -16,7 +16,6 @@ from execution.state_schema.registry import StateFile
 from execution.state_store import Unreadable
 
 P = TypeVar("P", bound=Envelope)
-Level = Literal["ok", "note", "warning", "critical"]
 
 ORDER: Final[tuple[Level, ...]] = ("critical", "warning", "note", "ok")
 RECENT_ALERT_S: Final = 3_600.0
@@ -221,12 +220,15 @@ def _files(seen: Seen, now: float) -> Iterator[Trouble]:
         yield Trouble("warning", f"Missing: {', '.join(missing)}")
     if old:
         yield Trouble("warning", f"Out of date: {', '.join(old)}")
-    for unread in seen.unread:
-        yield Trouble("warning", f"Unreadable: {unread}")
+    for unread in seen.journals.values():
+        if isinstance(unread, Unreadable):
+            yield Trouble("warning", f"Unreadable: {unread}")
 
 
 def _alerts(seen: Seen, now: float) -> Iterator[Trouble]:
-    recent = [each for each in seen.alerts if 0 <= now - each.ts <= RECENT_ALERT_S]
+    recent = [
+        each for each in seen.records(registry.ALERTS) if 0 <= now - each.ts <= RECENT_ALERT_S
+    ]
     urgent = [each for each in recent if each.severity == "critical"]
     if urgent:
         newest = max(urgent, key=lambda each: each.ts)

@@ -12,6 +12,8 @@ from dashboard.seen import Seen, Viewer
 from dashboard.shown import (
     UNKNOWN,
     Age,
+    Facts,
+    Level,
     absent,
     age_of,
     date_time,
@@ -20,7 +22,6 @@ from dashboard.shown import (
     spaced,
     usd,
 )
-from dashboard.trouble import Level
 from execution.state_schema import registry
 from execution.state_schema.files import Exposures, NavSeries, ProcessHealth, SyncHealth
 from execution.state_schema.journals import Alert
@@ -106,13 +107,6 @@ def _process(name: str, detail: str, age: Age, *, failing: bool) -> Process:
 # ---------------------------------------------------------------- the mirror in Firestore
 
 
-class Facts(Struct, frozen=True):
-    """Names and their values."""
-
-    rows: tuple[tuple[str, str], ...]
-    age: Age
-
-
 def sync(seen: Seen, now: float) -> Facts:
     """Show whether the mirror is on, why not, and what sync_state made of the files."""
     found = seen.of(registry.SYNC_HEALTH)
@@ -176,10 +170,10 @@ class Alerts(Struct, frozen=True):
 
 def alerts(seen: Seen, now: float) -> Alerts:
     """List the alerts of the last day, newest first."""
-    for unread in seen.unread:
-        if unread.path == registry.ALERTS.path:
-            return Alerts((), 0, absent(unread), "Alerts are unknown.")
-    recent = [each for each in seen.alerts if now - each.ts <= ALERTS_WINDOW_S]
+    unread = seen.unread(registry.ALERTS)
+    if unread is not None:
+        return Alerts((), 0, absent(unread), "Alerts are unknown.")
+    recent = [each for each in seen.records(registry.ALERTS) if now - each.ts <= ALERTS_WINDOW_S]
     recent.sort(key=lambda alert: -alert.ts)
     rows = tuple(_alert(each, now) for each in recent[:ALERTS_SHOWN])
     return Alerts(rows, len(recent) - len(rows), None, "None in 24 hours.")

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import sample_journals
 import sample_state as sample
+from browsing import (
+    CHROMIUM,
+    DEADLINE_MS,
+    LAUNCH,
+    NEEDS_CHROMIUM,
+    copy_ops,
+    defects,
+    free_port,
+    screenshot,
+    serve,
+    stop,
+    wait_for_text,
+    wait_until_healthy,
+)
 
 from execution.clock import ManualClock
 from execution.state_schema import registry
@@ -24,83 +33,9 @@ from execution.state_store import StateStore
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-LAUNCH = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-FLAGS = (
-    "--server.address=127.0.0.1",
-    "--server.headless=true",
-    "--server.enableXsrfProtection=true",
-    "--server.fileWatcherType=none",
-    "--browser.gatherUsageStats=false",
-    "--client.toolbarMode=minimal",
-    "--client.disableDataExport=true",
-    "--client.showErrorLinks=false",
-    "--runner.magicEnabled=false",
-)
 HOSTILE = "<img src=x onerror=alert(1)> [a](javascript:alert(1)) `b` **c**"
-DEADLINE_MS = 15_000
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason=f"there is no chromium at {CHROMIUM}: apt-get install chromium"
-)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def serve(log_dir: Path, ops_dir: Path, port: int, output: Path) -> subprocess.Popen[bytes]:
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if name in {"PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR"}
-    }
-    with output.open("wb") as log:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "streamlit",
-                "run",
-                "dashboard/app.py",
-                *FLAGS,
-                f"--server.port={port}",
-            ],
-            cwd=ROOT,
-            env=environ
-            | {
-                "HEDGE_LOG_DIR": str(log_dir),
-                "HEDGE_OPS_DIR": str(ops_dir),
-                "HEDGE_ENV_FILE": str(log_dir / "no.env"),
-            },
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        assert process.poll() is None, output.read_text()
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"not healthy in 60 s: {output.read_text()}")
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +43,7 @@ def suite(tmp_path_factory) -> Iterator[SimpleNamespace]:
     """A served page over a log folder of its own, redrawn twice a second."""
     folder = tmp_path_factory.mktemp("page")
     log_dir, ops_dir, output = folder / "logs", folder / "ops", folder / "streamlit.log"
-    shutil.copytree(ROOT / "ops", ops_dir)
-    services = (ops_dir / "services.toml").read_text()
-    faster, count = re.subn(r"(?m)^refresh_s = .*$", "refresh_s = 0.5", services)
-    assert count == 1
-    (ops_dir / "services.toml").write_text(faster)
+    copy_ops(ops_dir, 0.5)
     log_dir.mkdir()
     port = free_port()
     process = serve(log_dir, ops_dir, port, output)
@@ -123,13 +54,7 @@ def suite(tmp_path_factory) -> Iterator[SimpleNamespace]:
             url=url, log_dir=log_dir, process=process, output=output, shots=folder
         )
     finally:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        stop(process)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +71,7 @@ def open_page(browser, suite):
     contexts = []
     seen = SimpleNamespace(dialogs=[], errors=[], requests=[])
 
-    def opened(width: int = 1400, scheme: str = "light") -> sync_api.Page:
+    def opened(width: int = 1400, scheme: str = "light", path: str = "") -> sync_api.Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
@@ -158,8 +83,8 @@ def open_page(browser, suite):
         page.on("dialog", lambda dialog: (seen.dialogs.append(dialog.message), dialog.dismiss()))
         page.on("pageerror", lambda error: seen.errors.append(str(error)))
         page.on("request", lambda request: seen.requests.append(request.url))
-        page.goto(suite.url)
-        page.get_by_text("Trading state").wait_for()
+        page.goto(f"{suite.url}/{path}")
+        page.locator("[class*='st-key-banner_']").first.wait_for()
         return page
 
     yield opened
@@ -181,10 +106,6 @@ def write(suite: SimpleNamespace, name: str, payload) -> None:
     sample.write(store, name, payload)
 
 
-def wait_for_text(page, text: str) -> None:
-    page.get_by_text(text, exact=True).first.wait_for()
-
-
 def tile(page, label: str):
     return page.locator("[class*='st-key-tile_']").filter(has_text=label)
 
@@ -202,41 +123,6 @@ def wait_for_drawn_charts(page) -> None:
     )
 
 
-def defects(page) -> list[str]:
-    """Return what an eye would find at once: errors, and text that is cut or off the page."""
-    found: list[str] = page.evaluate(
-        """() => {
-          const found = [];
-          if (document.documentElement.scrollWidth > window.innerWidth) found.push('wider than page');
-          if (document.querySelector('[data-testid=stException]')) found.push('exception');
-          for (const text of document.querySelectorAll('[data-testid=stText]')) {
-            const box = text.getBoundingClientRect();
-            if (!box.width) continue;
-            if (text.scrollWidth > text.clientWidth + 1) found.push('cut: ' + text.innerText);
-            if (box.right > window.innerWidth + 1 || box.left < 0)
-              found.push('off the page: ' + text.innerText);
-          }
-          for (const svg of document.querySelectorAll('[data-testid=stVegaLiteChart] svg'))
-            for (const text of svg.querySelectorAll('text')) {
-              const box = text.getBoundingClientRect(), frame = svg.getBoundingClientRect();
-              if (box.left < frame.left - 1 || box.right > frame.right + 1)
-                found.push('cut in the chart: ' + text.textContent);
-            }
-          return found;
-        }"""
-    )
-    return found
-
-
-def screenshot(page, suite: SimpleNamespace, name: str) -> Path:
-    path: Path = suite.shots / f"{name}.png"
-    tall = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": page.viewport_size["width"], "height": tall})
-    page.screenshot(path=str(path))
-    assert path.stat().st_size > 20_000
-    return path
-
-
 @pytest.mark.parametrize(
     ("width", "scheme"), [(1400, "light"), (1400, "dark"), (420, "light"), (420, "dark")]
 )
@@ -250,7 +136,7 @@ def test_the_page_is_whole_at_every_width(suite, open_page, width, scheme):
     wait_for_drawn_charts(page)
     assert page.get_by_text(re.compile(r"^\d{4}-.* UTC .* JST$")).count() == 1
     page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
-    screenshot(page, suite, f"overview_{width}_{scheme}")
+    screenshot(page, suite.shots, f"overview_{width}_{scheme}")
     assert defects(page) == []
 
 
@@ -265,7 +151,7 @@ def test_nav_updates_by_itself_and_the_mode_stays_in_view(suite, open_page):
     page.mouse.wheel(0, 600)
     box = page.get_by_text("PAPER", exact=True).bounding_box()
     assert box is not None
-    assert 0 <= box["y"] < 60
+    assert 0 <= box["y"] < 110
 
 
 def test_the_page_turns_stale_as_time_passes(suite, open_page):
@@ -306,13 +192,12 @@ def test_hostile_text_is_shown_as_text(suite, open_page):
             limits={HOSTILE: sample.limit(1.0, 0.5, HOSTILE)},
         ),
         positions=sample.positions(now, rows=(sample.position(HOSTILE, now),)),
-        sync_health=sample.sync(now, disabled_reason=HOSTILE),
     )
     alert = sample.alert(now, kind=HOSTILE, subject=HOSTILE, text=HOSTILE)
     sample.append(suite.log_dir, ManualClock(now), registry.ALERTS, alert)
     page = open_page(420)
     page.get_by_text(f"ALARM  HALTED: {HOSTILE}", exact=True).wait_for()
-    assert page.get_by_text(HOSTILE).count() >= 6
+    assert page.get_by_text(HOSTILE).count() >= 5
     assert page.locator("img[src=x], a[href^=javascript]").count() == 0
     assert defects(page) == []
 
@@ -338,3 +223,42 @@ def test_the_process_logs_its_start_and_no_error(suite, open_page):
     assert re.search(r"start engine_version='.+' mode=paper INTEL_V6_ENABLED=off", output)
     assert "Traceback" not in output
     assert "Warning" not in output
+
+
+def test_hostile_text_of_the_journals_is_shown_as_text(suite, open_page):
+    now = time.time()
+    refill(suite, now)
+    told = {"reason": HOSTILE, "reasons": (HOSTILE,), "symbol": HOSTILE}
+    vetoes = tuple(sample_journals.veto(now - at, HOSTILE, **told) for at in (5, 400))
+    costs = (sample_journals.route(now - 5, HOSTILE, symbol=HOSTILE, strategy=HOSTILE),)
+    sample_journals.append(suite.log_dir, now, {"risk_vetoes": vetoes, "order_metrics": costs})
+    (suite.log_dir / "hedge-executor.log").write_text(f"{HOSTILE}\n")
+    for path, drawn in (("risk", ".mark-rect path"), ("orders", ".mark-symbol path")):
+        page = open_page(path=path)
+        page.locator(drawn).first.hover()
+        page.locator("#vg-tooltip-element.visible").get_by_text("<img src=x").first.wait_for()
+        assert page.locator("img[src=x], a[href^=javascript]").count() == 0
+    page = open_page(path="system")
+    page.get_by_text(HOSTILE, exact=True).wait_for()
+    assert page.locator("img[src=x], a[href^=javascript]").count() == 0
+
+
+def test_a_link_leads_to_an_order_and_what_is_asked_is_in_the_address(suite, open_page):
+    now = time.time()
+    refill(suite, now)
+    sample_journals.append(
+        suite.log_dir,
+        now,
+        {k: v for k, v in sample_journals.journals(now).items() if k not in {"nav", "alerts"}},
+    )
+    page = open_page(path="orders?order=d1&symbol=BTCUSDT")
+    wait_for_text(page, "Order d1")
+    assert page.get_by_label("Symbol").input_value() == "BTCUSDT"
+    asked = page.get_by_label("Order", exact=True)
+    asked.fill("hgp-d3-1")
+    asked.press("Enter")
+    wait_for_text(page, "Order hgp-d3-1")
+    assert "order=hgp-d3-1" in page.url
+    with page.expect_download() as got:
+        page.get_by_role("button", name="CSV").first.click()
+    assert "'-2019" in got.value.path().read_text()

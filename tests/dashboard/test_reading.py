@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 
 import pytest
+import sample_journals
 import sample_state as sample
 
-from dashboard.reading import NAV_POINTS, Reader
+from dashboard import intel, orders, positions, risk, shadow, system
+from dashboard.reading import COUNTS, LOG_LINES, NAV_POINTS, Reader
 from dashboard.seen import Seen
 from execution.clock import ManualClock
 from execution.state_schema import registry
@@ -14,6 +16,7 @@ from execution.state_schema.mirror_files import Mirror
 from execution.state_store import StateStore, Unreadable
 
 NOW = 1_800_000_000.0
+READ = (registry.NAV_SERIES, registry.ALERTS)
 
 
 class Folder:
@@ -27,7 +30,7 @@ class Folder:
         self.opened: list[str] = []
 
     def read(self) -> Seen:
-        return self.reader.read()
+        return self.reader.read(*READ)
 
 
 @pytest.fixture
@@ -42,16 +45,16 @@ def test_everything_that_was_written_is_seen(folder):
     nav = seen.of(registry.NAV)
     assert isinstance(nav, Nav)
     assert nav.nav_usd == round(sample.nav_usd(NOW), 2)
-    assert len(seen.nav_points) == 300 - 50  # the sample's gap
-    assert [each.kind for each in seen.alerts] == ["missing_stop", "risk_reset"]
-    assert (seen.unread, seen.mirror) == ((), None)
+    assert len(seen.records(registry.NAV_SERIES)) == 300 - 50  # the sample's gap
+    assert [each.kind for each in seen.records(registry.ALERTS)] == ["missing_stop", "risk_reset"]
+    assert (seen.unread(registry.ALERTS), seen.mirror) == (None, None)
 
 
 def test_only_what_changed_is_read_again(folder):
     before = folder.read()
     again = folder.read()
     assert all(again.files[name] is before.files[name] for name in before.files)
-    assert again.nav_points is before.nav_points
+    assert again.records(registry.NAV_SERIES) is before.records(registry.NAV_SERIES)
     sample.write(folder.store, "nav", sample.nav(NOW, nav_usd=5.0))
     sample.append(folder.log_dir, ManualClock(NOW), registry.NAV_SERIES, sample.nav_point(NOW))
     after = folder.read()
@@ -60,16 +63,16 @@ def test_only_what_changed_is_read_again(folder):
     nav = after.of(registry.NAV)
     assert isinstance(nav, Nav)
     assert nav.nav_usd == 5.0
-    assert len(after.nav_points) == len(before.nav_points) + 1
+    assert len(after.records(registry.NAV_SERIES)) == len(before.records(registry.NAV_SERIES)) + 1
 
 
 def test_an_empty_folder_is_missing_files_and_no_alert(tmp_path):
-    seen = Reader(tmp_path / "none", ManualClock(NOW)).read()
+    seen = Reader(tmp_path / "none", ManualClock(NOW)).read(*READ)
     for file in registry.STATE_FILES:
         found = seen.of(file)
         assert isinstance(found, Unreadable)
         assert found.kind == "missing"
-    assert (seen.nav_points, seen.alerts, seen.unread) == ((), (), ())
+    assert dict(seen.journals) == {"nav": (), "alerts": ()}
 
 
 def test_a_deleted_file_is_not_remembered(folder):
@@ -94,7 +97,7 @@ def test_garbage_in_every_file_is_named_and_never_raised(folder, content):
     seen = folder.read()
     for file in registry.STATE_FILES:
         assert isinstance(seen.of(file), Unreadable), file.path
-    assert (seen.nav_points, seen.alerts) == ((), ())
+    assert dict(seen.journals) == {"nav": (), "alerts": ()}
     assert isinstance(seen.mirror, Unreadable)
 
 
@@ -110,26 +113,54 @@ def test_folders_and_pipes_in_place_of_files_do_not_stop_the_page(folder):
     seen = folder.read()
     assert all(isinstance(seen.of(file), Unreadable) for file in registry.STATE_FILES)
     assert isinstance(seen.mirror, Unreadable)
-    assert [each.path for each in seen.unread] == [registry.NAV_SERIES.path]
-    assert seen.alerts == ()
+    assert isinstance(seen.journals["nav"], Unreadable)
+    assert seen.records(registry.ALERTS) == ()
 
 
 def test_a_broken_line_costs_only_itself(folder):
-    count = len(folder.read().nav_points)
+    count = len(folder.read().records(registry.NAV_SERIES))
     with (folder.log_dir / registry.NAV_SERIES.path).open("ab") as file:
         file.write(b'{"event":"nav","ts":"x"}\n\x00\x00\n{"event":"na')
-    assert len(folder.read().nav_points) == count
+    assert len(folder.read().records(registry.NAV_SERIES)) == count
 
 
 def test_the_series_is_bounded_however_long_the_journal(folder):
     points = [sample.nav_point(NOW + at) for at in range(2 * NAV_POINTS)]
     sample.append(folder.log_dir, ManualClock(NOW), registry.NAV_SERIES, *points)
     seen = folder.read()
-    assert len(seen.nav_points) == NAV_POINTS
-    assert seen.nav_points[-1].ts == points[-1].ts
+    assert len(seen.records(registry.NAV_SERIES)) == NAV_POINTS
+    assert seen.records(registry.NAV_SERIES)[-1].ts == points[-1].ts
 
 
 def test_a_mirror_is_read(folder):
     path = folder.log_dir / "run/mirror.json"
     path.write_text('{"source": "box", "pulled_ts": 1800000000.0, "more": 1}')
     assert folder.read().mirror == Mirror("box", NOW)
+
+
+def test_only_the_journals_that_a_page_wants_are_read(folder):
+    assert dict(folder.reader.read().journals) == {}
+    sample_journals.append(folder.log_dir, NOW, {"risk_vetoes": (sample_journals.veto(NOW),)})
+    seen = folder.reader.read(registry.RISK_VETOES)
+    assert [each.reason for each in seen.records(registry.RISK_VETOES)] == ["max_concurrent"]
+    assert seen.records(registry.NAV_SERIES) == ()
+
+
+def test_the_ends_of_the_logs_are_read_and_nothing_else_of_the_folder(folder):
+    lines = [f"line {number}" for number in range(2 * LOG_LINES)]
+    (folder.log_dir / "hedge-executor.log").write_text("\n".join(lines) + "\n\xff", "latin-1")
+    (folder.log_dir / "hedge-x.log.1").write_text("old\n")
+    (folder.log_dir / "secrets.log").write_text("no\n")
+    os.mkfifo(folder.log_dir / "hedge-compare.log")
+    (folder.log_dir / "hedge-sync_state.log").mkdir()
+    logs = folder.reader.read(logs=True).logs
+    assert list(logs) == ["hedge-compare.log", "hedge-executor.log", "hedge-sync_state.log"]
+    assert logs["hedge-executor.log"] == tuple(lines[-LOG_LINES:])
+    assert logs["hedge-compare.log"] == ()
+    assert isinstance(logs["hedge-sync_state.log"], Unreadable)
+    assert folder.reader.read().logs == {}
+
+
+def test_every_journal_that_a_page_may_want_has_a_bound():
+    for page in (positions, risk, orders, intel, shadow, system):
+        assert {journal.name for journal in page.JOURNALS} <= set(COUNTS)

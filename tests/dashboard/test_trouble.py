@@ -203,7 +203,7 @@ def test_each_state_file_of_last_week_is_named():
 
 def test_an_unreadable_journal_is_named():
     bad = Unreadable("execution/nav.jsonl", "not_a_file", "Permission denied")
-    what = Seen(files=sample.payloads(NOW), unread=(bad,))
+    what = Seen(files=sample.payloads(NOW), journals={"nav": bad})
     text = "Unreadable: execution/nav.jsonl: not_a_file: Permission denied"
     assert find(what) == [("warning", text)]
 
@@ -215,7 +215,7 @@ def test_the_newest_critical_alert_of_the_hour_is_named():
         sample.alert(NOW - 300, severity="critical", kind="ban", text="second"),
         sample.alert(NOW - 10, severity="warning", text="mild"),
     )
-    what = Seen(files=sample.payloads(NOW), alerts=alerts)
+    what = Seen(files=sample.payloads(NOW), journals={"alerts": alerts})
     assert find(what) == [("warning", "Alert 5 m ago: ban: second")]
 
 

@@ -125,7 +125,7 @@ def test_alerts_of_a_day_are_shown_newest_first_with_their_whole_text():
         sample.alert(NOW - 600 * place, kind=f"kind_{place}", text="x" * 500) for place in range(10)
     )
     old = sample.alert(NOW - 90_000)
-    found = view_suite.alerts(Seen(files={}, alerts=(old, *reversed(alerts))), NOW)
+    found = view_suite.alerts(Seen(files={}, journals={"alerts": (old, *reversed(alerts))}), NOW)
     assert [row.title for row in found.rows] == [
         f"warning  kind {place}  ETHUSDT" for place in range(8)
     ]
@@ -137,13 +137,16 @@ def test_alerts_of_a_day_are_shown_newest_first_with_their_whole_text():
 def test_alerts_carry_their_severity_as_a_level():
     for severity, level in (("critical", "critical"), ("warning", "warning"), ("info", "note")):
         alerts = (sample.alert(NOW, severity=severity),)
-        assert view_suite.alerts(Seen(files={}, alerts=alerts), NOW).rows[0].level == level
+        assert (
+            view_suite.alerts(Seen(files={}, journals={"alerts": alerts}), NOW).rows[0].level
+            == level
+        )
 
 
 def test_no_alert_is_told_from_unknown_alerts():
     assert view_suite.alerts(Seen(files={}), NOW).empty == "None in 24 hours."
     bad = Unreadable(registry.ALERTS.path, "not_a_file", "Permission denied")
-    found = view_suite.alerts(Seen(files={}, unread=(bad,)), NOW)
+    found = view_suite.alerts(Seen(files={}, journals={"alerts": bad}), NOW)
     assert found.empty == "Alerts are unknown."
     assert found.age is not None
     assert found.age.status == "unknown"
@@ -163,7 +166,7 @@ def test_the_footer_names_versions_and_flags():
 def test_the_series_is_sorted_bounded_and_broken_at_gaps():
     minutes = [0, 1, 2, 30, 31, 1_500]
     points = tuple(sample.nav_point(NOW - 60 * minute, drawdown_pct=1.5) for minute in minutes)
-    series = nav_series(Seen(files={}, nav_points=points), NOW)
+    series = nav_series(Seen(files={}, journals={"nav": points}), NOW)
     assert [(NOW - ts) / 60 for ts in series.ts] == [31, 30, 16, 2, 1, 0]
     assert series.nav_usd[2] is None
     assert series.nav_usd[0] == points[4].nav_usd
@@ -173,21 +176,21 @@ def test_the_series_is_sorted_bounded_and_broken_at_gaps():
 
 def test_an_unknown_drawdown_breaks_only_its_own_line():
     points = tuple(sample.nav_point(NOW - 60 * at, drawdown_pct=None) for at in range(3))
-    series = nav_series(Seen(files={}, nav_points=points), NOW)
+    series = nav_series(Seen(files={}, journals={"nav": points}), NOW)
     assert series.drawdown_pct == (None, None, None)
     assert None not in series.nav_usd
 
 
 def test_points_from_the_future_do_not_stretch_the_axis():
     points = (sample.nav_point(NOW - 60), sample.nav_point(NOW), sample.nav_point(1e12))
-    series = nav_series(Seen(files={}, nav_points=points), NOW)
+    series = nav_series(Seen(files={}, journals={"nav": points}), NOW)
     assert series.ts == (NOW - 60, NOW)
 
 
 def test_too_few_points_are_explained():
     one = (sample.nav_point(NOW),)
     for points, status in (((), "unknown"), (one, "fresh")):
-        series = nav_series(Seen(files={}, nav_points=points), NOW)
+        series = nav_series(Seen(files={}, journals={"nav": points}), NOW)
         assert (
             series.note == "The line begins with the second NAV point; one is written each minute."
         )
@@ -196,13 +199,13 @@ def test_too_few_points_are_explained():
 
 def test_a_journal_that_stopped_is_stale_and_then_empty():
     points = (sample.nav_point(NOW - 700), sample.nav_point(NOW - 640))
-    assert nav_series(Seen(files={}, nav_points=points), NOW).age.text == "stale 10 m"
-    later = nav_series(Seen(files={}, nav_points=points), NOW + 3 * 86_400)
+    assert nav_series(Seen(files={}, journals={"nav": points}), NOW).age.text == "stale 10 m"
+    later = nav_series(Seen(files={}, journals={"nav": points}), NOW + 3 * 86_400)
     assert later.ts == ()
     assert later.note == "No NAV point in 24 hours; the newest is 3 d old."
 
 
 def test_an_unreadable_journal_is_said():
     bad = Unreadable(registry.NAV_SERIES.path, "not_a_file", "Permission denied")
-    series = nav_series(Seen(files={}, unread=(bad,)), NOW)
+    series = nav_series(Seen(files={}, journals={"nav": bad}), NOW)
     assert (series.note, series.age.status) == ("The NAV journal cannot be read.", "unknown")

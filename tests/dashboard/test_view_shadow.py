@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+import sample_journals
+import sample_state as sample
+
+from dashboard import view_shadow
+from dashboard.comparison import Beyond, beyond
+from dashboard.seen import Seen
+from execution.state_schema import files
+from execution.state_store import Unreadable
+
+NOW = 1_800_000_000.0
+SPREAD = files.Stats(n=40, mean=0.25, p50=0.1, p95=1.5)
+
+
+class Extended(files.CompareSummary, frozen=True, kw_only=True):
+    """A summary of a version that also says what the differing orders came to."""
+
+    by_symbol: dict[str, dict[str, float]]
+    by_strategy: dict[str, dict[str, float]]
+    routes: dict[str, float | None]
+    live_alone: int
+    shadow_alone: int
+    new_breaches: int
+    counterfactual: dict[str, object]
+    live_policy: str
+    shadow_policy: str | None
+
+
+def summary(kind=files.CompareSummary, **changes):
+    base = sample.COMMON | {
+        "generated_ts": NOW - 200,
+        "shadow_enabled": True,
+        "sample_size": 150,
+        "min_sample_size": 200,
+        "veto_mismatch_pct": 2.0,
+        "agreement_pct": 95.5,
+        "size_diff_stats": SPREAD,
+        "slippage_diff_bps": files.Stats(n=0, mean=None, p50=None, p95=None),
+        "by_reason": {"net_cap": 1, "gross_cap": 3},
+        "is_warmup": True,
+        "warmup_reason": "150 of 200 pairs",
+    }
+    return kind(**base | changes)
+
+
+MORE = {
+    "by_symbol": {"BTCUSDT": {"n": 100, "agreement_pct": 97.0}},
+    "by_strategy": {"trend": {"n": 150, "agreement_pct": 95.5}},
+    "routes": {"n": 0, "agreement_pct": None},
+    "live_alone": 2,
+    "shadow_alone": 0,
+    "new_breaches": 0,
+    "counterfactual": {
+        "horizon_s": 3_600.0,
+        "pending": 3,
+        "unmeasured": 1,
+        "live_only": {"n": 4, "total_usd": -8.0, "mean_usd": -2.0},
+        "shadow_only": {"n": 0, "total_usd": None, "mean_usd": None},
+        "difference_usd": {"n": 40, "mean": 0.25, "p50": 0.1, "p95": 1.5},
+    },
+    "live_policy": "a1b2",
+    "shadow_policy": "c3d4",
+}
+
+
+def seen(found) -> Seen:
+    return Seen(
+        files=sample.payloads(NOW) | {"compare_summary": found},
+        journals=sample_journals.journals(NOW),
+    )
+
+
+def cells(table) -> list[dict[str, str]]:
+    titles = [column.title for column in table.columns]
+    return [dict(zip(titles, row, strict=True)) for row in table.rows]
+
+
+def test_tiles_show_agreement_and_what_is_not_measured():
+    tiles = view_shadow.tiles(seen(summary()), NOW)
+    assert [(each.label, each.value) for each in tiles] == [
+        ("Decisions compared", "150"),
+        ("Agreement", "95.50 %"),
+        ("Veto mismatch", "2.00 %"),
+        ("Size difference", "+0.25"),
+        ("Slippage difference", "unknown"),
+    ]
+    assert tiles[3].detail == "mean of 40; p50 0.10, p95 1.50"
+    assert tiles[4].detail == "nothing measured yet"
+    assert {each.age.text for each in tiles} == {"3 m ago"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "frac"),
+    [
+        ({}, "warming up", 0.75),
+        ({"is_warmup": False, "sample_size": 900}, "warm", 1.0),
+        ({"min_sample_size": 0}, "warming up", None),
+    ],
+)
+def test_warm_up_is_a_bar(changes, name, frac):
+    (bar,) = view_shadow.warm_up(seen(summary(**changes)), NOW).rows
+    assert (bar.name, bar.frac) == (name, frac)
+
+
+def test_a_version_that_says_more_is_drawn_whole():
+    found = summary(Extended, **MORE)
+    assert beyond(found) == msgspec.convert(MORE, Beyond)
+    what = seen(found)
+    facts = dict(view_shadow.gates(what, NOW).rows)
+    assert facts["New breaches"] == "0"
+    assert facts["Results"] == "40 at 1 h, 3 pending, 1 not measurable"
+    assert facts["Difference"] == "+0.25 USD a decision, shadow minus live"
+    assert (facts["Live policy"], facts["Candidate"]) == ("a1b2", "c3d4")
+    assert [(row["Of"], row["Name"]) for row in cells(view_shadow.parts(what, NOW))] == [
+        ("symbol", "BTCUSDT"),
+        ("strategy", "trend"),
+        ("routes", "all"),
+    ]
+    results = cells(view_shadow.counterfactual(what, NOW))
+    assert [row["Total USD"] for row in results] == ["\N{MINUS SIGN}8.00", "unknown", "+10.00"]
+    assert [row["Decisions"] for row in cells(view_shadow.reasons(what, NOW))] == ["3", "1", "2"]
+
+
+def test_a_version_that_does_not_is_unknown_and_never_0():
+    what = seen(summary())
+    facts = dict(view_shadow.gates(what, NOW).rows)
+    for name in ("New breaches", "Results", "Difference", "Live policy", "Candidate"):
+        assert facts[name] == "unknown"
+    assert facts["Warm-up"] == "150 of 200 pairs"
+    for table in (view_shadow.parts(what, NOW), view_shadow.counterfactual(what, NOW)):
+        assert (table.rows, table.empty) == ((), "Not measured by this version.")
+
+
+def test_decisions_say_where_the_policies_differ():
+    rows = cells(view_shadow.decisions(seen(summary()), NOW))
+    assert [(row["Decision"], row["They"]) for row in rows] == [
+        ("s4", "differ"),
+        ("s3", "differ in size"),
+        ("s2", "differ"),
+        ("s1", "agree"),
+    ]
+    assert rows[0]["Live"] == "nothing wanted"
+    assert rows[1]["Shadow"] == "200.00 USD, clamped by gross cap"
+    assert rows[2]["Shadow"] == "vetoed: net cap"
+    assert view_shadow.decisions(seen(summary()), NOW, "X").rows == ()
+
+
+def test_agreement_over_time_has_only_what_was_measured():
+    chart = view_shadow.over_time(seen(summary()), NOW)
+    assert chart.columns["agreement"] == (95.5,)
+    none = Seen(files={}, journals={})
+    assert view_shadow.over_time(none, NOW).note == "Nothing was compared in 24 hours."
+
+
+def test_the_head_tells_a_heartbeat_from_a_decision():
+    facts = dict(view_shadow.head(seen(summary()), NOW).rows)
+    assert facts["Newest"] == "none: no decision yet"
+    assert facts["Heartbeat"] == "1 m ago"
+    base = sample.payloads(NOW)["shadow_head"]
+    decided = msgspec.structs.replace(base, last_decision=sample_journals.shadow(NOW - 60))
+    what = Seen(files=sample.payloads(NOW) | {"shadow_head": decided})
+    assert dict(view_shadow.head(what, NOW).rows)["Newest"] == "BTCUSDT LONG entry, 1 m ago"
+
+
+def test_without_a_summary_everything_is_unknown():
+    what = seen(Unreadable("s", "missing", "no such file"))
+    for tile in view_shadow.tiles(what, NOW):
+        assert (tile.value, tile.age.text) == ("unknown", "file missing")
+    for find in (view_shadow.warm_up, view_shadow.parts, view_shadow.reasons):
+        assert find(what, NOW).rows == ()
+        assert find(what, NOW).age.status == "unknown"
+    assert view_shadow.counterfactual(what, NOW).empty == "The comparison is unknown."
+    assert view_shadow.gates(what, NOW).rows == (("Comparison", "unknown"),)
+    assert view_shadow.head(Seen(files={}), NOW).rows == (("Shadow", "unknown"),)
+
+
+def test_an_old_summary_is_stale():
+    tiles = view_shadow.tiles(seen(summary(generated_ts=NOW - 7 * 86_400)), NOW)
+    assert {each.age.text for each in tiles} == {"stale 7 d"}
