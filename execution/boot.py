@@ -105,6 +105,7 @@ class Engine:
         sources: Sources | None = None,
     ) -> None:
         policy, timers = settings.policy, settings.services.executor
+        policies = [each for each in (policy, settings.shadow_policy) if each is not None]
         vetoes, day = _today(settings, ledger)
         self.settings = settings
         self.clock = clock
@@ -142,7 +143,7 @@ class Engine:
         )
         self.times = LoopTimes()
         self.state: EngineState = replace(
-            book.start([policy], _decided(settings)), vetoes=vetoes, recorded=Recorded(day=day.day)
+            book.start(policies, _decided(settings)), vetoes=vetoes, recorded=Recorded(day=day.day)
         )
         self.report: TickReport | None = None
         self.loops = 0

@@ -33,16 +33,25 @@ class ShadowRunner:
         self._rests_until_s = -math.inf
         self._slow = 0
         self._times = LoopTimes()
+        self._answered: dict[tuple[str, str], float] | None = None
 
     def decide(
         self, seen: MarketSnapshot | Blind, state: EngineState, now: float
     ) -> Decided | None:
-        """Decide as the candidate would; None while there is none or it rests."""
+        """Decide as the candidate would; None while there is none or it rests.
+
+        It remembers the bars that it answered itself: its bars may be longer than the live ones.
+        """
         started_s = self._clock.monotonic()
         if self.policy is None or started_s < self._rests_until_s:
             return None
-        decided = Shadow(self.policy).decide(seen, state, now)
+        if self._answered is None:
+            self._answered = {**state.decided}
+        own = replace(state, decided=self._answered)
+        decided = Shadow(self.policy).decide(seen, own, now)
         took_s = self._clock.monotonic() - started_s
+        if decided is not None:
+            self._answered |= decided.answered
         self._times.add(took_s)
         self._slow = self._slow + 1 if took_s > self._budget_s else 0
         if self._slow < PATIENCE or decided is None:

@@ -33,10 +33,9 @@ def start(policies: Sequence[Policy], decided: Mapping[tuple[str, str], float]) 
     keep: dict[FrameKey, int] = {}
     for policy in policies:
         for strategy in policy.strategies:
-            needed = signals.bars_needed(strategy, policy.sizing.vol_bars)
             for symbol in strategy.symbols:
                 key = (symbol, strategy.bar_s)
-                keep[key] = max(needed, keep.get(key, 0))
+                keep[key] = max(signals.bars_read(policy, key), keep.get(key, 0))
     frames = {key: Frame(bar_s=key[1], keep=n) for key, n in keep.items()}
     return EngineState(frames=frames, decided=decided)
 

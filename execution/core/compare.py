@@ -311,7 +311,7 @@ class _Counting:
         if not wants:
             return
         pending = counterfactual.begin(record)
-        if pending is None:
+        if pending is None or record.decision_id in self._pending:
             self._counts["unmeasured"] += 1
             return
         self._pending[record.decision_id] = pending

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from execution.core import fill_rules
 from execution.core.fill_rules import Conditions
-from execution.core.orders import limit_price
+from execution.core.orders import budget_price, limit_price
 from execution.core.records import RouteLeg
 from execution.core.seam import ZERO, Quote, Side
 from execution.state_schema.journals import BarPoint, Fill, Judgement, ShadowDecision, Touch
@@ -37,11 +37,16 @@ class Terms(Struct, frozen=True):
 
 
 class Ghost(Struct, frozen=True):
-    """One policy's order on its way; `price` and `until_ts` are those of the leg it is at."""
+    """One policy's order on its way.
+
+    `price`, `takes` and `until_ts` are those of the leg it is at, the first of `legs`; `takes`
+    while it may still cross.
+    """
 
     qty: Decimal
     legs: tuple[RouteLeg, ...]
     price: Decimal | None
+    takes: bool
     until_ts: float
     filled_qty: Decimal = ZERO
     worth_usd: Decimal = ZERO
@@ -147,17 +152,24 @@ def filled(pending: Pending, fill: Fill) -> Pending:
 def _ghost(decision: ShadowDecision, judged: Judgement | None, touch: Touch) -> Ghost | None:
     if judged is None or not judged.approved or not judged.legs or not judged.qty > 0:
         return None
-    begun = Ghost(Decimal(repr(judged.qty)), judged.legs, None, decision.ts)
-    return _at_leg(begun, decision.side, touch.bid, touch.ask, touch.tick_size)
+    begun = Ghost(Decimal(repr(judged.qty)), judged.legs, None, takes=True, until_ts=decision.ts)
+    return _at_leg(begun, decision.side, decision.mark_price, (touch.bid, touch.ask), touch)
 
 
-def _at_leg(ghost: Ghost, side: Side, bid: float, ask: float, tick: Decimal) -> Ghost:
-    """Put the ghost's first leg before a touch."""
-    leg = ghost.legs[0]
-    price = None
-    if leg.type == "LIMIT":
+def _at_leg(
+    ghost: Ghost, side: Side, mark_price: float, quoted: tuple[float, float], grid: Touch
+) -> Ghost:
+    """Put the ghost's first leg before a touch; one that it would cross beyond its budget is none."""
+    leg, tick, (bid, ask) = ghost.legs[0], grid.tick_size, quoted
+    price, takes = None, True
+    if leg.budget_bps is not None:
+        price = budget_price(side, mark_price, leg.budget_bps, tick)
+        if ask > price if side == "BUY" else bid < price:
+            return replace(ghost, legs=())
+    elif leg.type == "LIMIT":
         price = limit_price(side, leg, Quote(ghost.until_ts, bid, ask, (bid + ask) / 2), tick)
-    return replace(ghost, price=price, until_ts=ghost.until_ts + leg.rest_s)
+        takes = False
+    return replace(ghost, price=price, takes=takes, until_ts=ghost.until_ts + leg.rest_s)
 
 
 def _is_working(pending: Pending) -> bool:
@@ -168,46 +180,63 @@ def _meet(pending: Pending, bar: BarPoint, close_ts: float, terms: Terms) -> Pen
     if not _is_working(pending):
         return replace(pending, told_ts=close_ts)
     touch = pending.touch
-    half = (touch.ask - touch.bid) / (touch.ask + touch.bid)
     met = Conditions(
         close_ts=close_ts,
         open=Decimal(repr(bar.open)),
         high=Decimal(repr(bar.high)),
         low=Decimal(repr(bar.low)),
         volume_qty=Decimal(repr(bar.volume)) * terms.volume_share_frac,
-        cross_frac=Decimal(repr(half)) + terms.slippage_bps / BPS,
+        cross_frac=Decimal(repr(_half_spread(touch))) + terms.slippage_bps / BPS,
         tick_size=touch.tick_size,
         step_size=touch.step_size,
     )
-    after = (bar.close * (1 - half), bar.close * (1 + half))
     return replace(
         pending,
         told_ts=close_ts,
-        live=_work(pending.live, pending.side, met, after, terms),
-        shadow=_work(pending.shadow, pending.side, met, after, terms),
+        live=_work(pending.live, pending, met, bar.close, terms),
+        shadow=_work(pending.shadow, pending, met, bar.close, terms),
     )
 
 
 def _work(
-    ghost: Ghost | None, side: Side, bar: Conditions, after: tuple[float, float], terms: Terms
+    ghost: Ghost | None, pending: Pending, bar: Conditions, close: float, terms: Terms
 ) -> Ghost | None:
     """Fill what the bar fills; past its deadline the order goes on with its next leg."""
     if ghost is None or not ghost.legs:
         return ghost
-    left = ghost.qty - ghost.filled_qty
-    if ghost.price is None:
-        price = fill_rules.crossed(side, bar.open, bar)
-        return replace(_fill(ghost, left, price, terms.taker_fee_bps), legs=())
-    traded = fill_rules.traded_through(side, ghost.price, bar)
-    if traded is not None:
-        there = bar.volume_qty // bar.step_size * bar.step_size
-        ghost = _fill(ghost, min(left, there), traded, terms.maker_fee_bps)
-        if ghost.filled_qty == ghost.qty:
-            return replace(ghost, legs=())
+    qty = ghost.qty - ghost.filled_qty
+    price, maker = _price(ghost, pending.side, bar)
+    ghost = replace(ghost, takes=False)  # what did not cross on its first bar rests from then on
+    if price is not None:
+        if maker:
+            qty = min(qty, bar.volume_qty // bar.step_size * bar.step_size)
+        ghost = _fill(ghost, qty, price, terms.maker_fee_bps if maker else terms.taker_fee_bps)
+    if ghost.filled_qty == ghost.qty:
+        return replace(ghost, legs=())
     if bar.close_ts < ghost.until_ts:
         return ghost
     waiting = replace(ghost, legs=ghost.legs[1:], until_ts=bar.close_ts)
-    return _at_leg(waiting, side, *after, bar.tick_size) if waiting.legs else waiting
+    if not waiting.legs:
+        return waiting
+    touch = pending.touch
+    half = _half_spread(touch)
+    quoted = (close * (1 - half), close * (1 + half))
+    return _at_leg(waiting, pending.side, pending.mark_price, quoted, touch)
+
+
+def _price(ghost: Ghost, side: Side, bar: Conditions) -> tuple[Decimal | None, bool]:
+    """Return at what price the bar fills the order, None when it does not, and whether as maker."""
+    if ghost.price is None:
+        return fill_rules.crossed(side, bar.open, bar), False
+    if ghost.takes:
+        price = fill_rules.crossed(side, bar.open, bar)
+        if price <= ghost.price if side == "BUY" else price >= ghost.price:
+            return price, False
+    return fill_rules.traded_through(side, ghost.price, bar), True
+
+
+def _half_spread(touch: Touch) -> float:
+    return (touch.ask - touch.bid) / (touch.ask + touch.bid)
 
 
 def _fill(ghost: Ghost, qty: Decimal, price: Decimal, fee_bps: Decimal) -> Ghost:

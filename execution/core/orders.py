@@ -128,16 +128,16 @@ def limit_price(side: Side, leg: RouteLeg, quote: Quote, tick: Decimal) -> Decim
     return sizing.snap_price(quote.ask * (1 + leg.offset_bps / 1e4), tick, ROUND_CEILING)
 
 
-def budget_price(route: Route, budget_bps: float, tick: Decimal) -> Decimal:
+def budget_price(side: Side, mark_price: float, budget_bps: float, tick: Decimal) -> Decimal:
     """Return the worst price within `budget_bps` of the decision price, rounded to the better."""
-    if route.side == "BUY":
-        return sizing.snap_price(route.mark_price * (1 + budget_bps / 1e4), tick, ROUND_FLOOR)
-    return sizing.snap_price(route.mark_price * (1 - budget_bps / 1e4), tick, ROUND_CEILING)
+    if side == "BUY":
+        return sizing.snap_price(mark_price * (1 + budget_bps / 1e4), tick, ROUND_FLOOR)
+    return sizing.snap_price(mark_price * (1 - budget_bps / 1e4), tick, ROUND_CEILING)
 
 
 def _price(route: Route, leg: RouteLeg, quote: Quote, tick: Decimal) -> Decimal:
     if leg.budget_bps is not None:
-        return budget_price(route, leg.budget_bps, tick)
+        return budget_price(route.side, route.mark_price, leg.budget_bps, tick)
     return limit_price(route.side, leg, quote, tick)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from execution.core import indicators
+from msgspec.structs import replace
+
+from execution.core import indicators, signals
 from execution.core.policy import Policy, Regimes, Strategy
 from execution.core.seam import Bar
 from execution.core.types import Frame, FrameKey
@@ -14,10 +16,15 @@ from execution.state_schema.intel_files import Regime
 def frame_of(
     symbol: str, frames: Mapping[FrameKey, Frame], policy: Policy
 ) -> tuple[Strategy, Frame] | None:
-    """Return the first strategy that trades `symbol`, and its bars; None where there is none."""
+    """Return the first strategy that trades `symbol`, and its bars; None where there is none.
+
+    They are the bars that `policy` reads: what is kept for a candidate changes nothing in live.
+    """
     strategy = next((each for each in policy.strategies if symbol in each.symbols), None)
-    frame = None if strategy is None else frames.get((symbol, strategy.bar_s))
-    return None if strategy is None or frame is None else (strategy, frame)
+    if strategy is None or (frame := frames.get((symbol, strategy.bar_s))) is None:
+        return None
+    read = signals.bars_read(policy, (symbol, strategy.bar_s))
+    return strategy, replace(frame, bars=frame.bars[-read:])
 
 
 def of_symbol(symbol: str, frames: Mapping[FrameKey, Frame], policy: Policy) -> Regime:

@@ -156,7 +156,7 @@ def _is_too_dear(route: Route, rules: SymbolRules | None, quote: Quote | None) -
     budget_bps = next_leg(route).budget_bps
     if budget_bps is None or rules is None or quote is None or not quote.sound:
         return False  # it is not sent on such a quote either, and waits for a better one
-    price = float(budget_price(route, budget_bps, rules.tick_size))
+    price = float(budget_price(route.side, route.mark_price, budget_bps, rules.tick_size))
     return quote.ask > price if route.side == "BUY" else quote.bid < price
 
 

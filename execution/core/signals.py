@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Literal
 
 from execution.core import indicators
-from execution.core.policy import Inbox, Module, Reader, Strategy, Trend, ZScore
+from execution.core.policy import Inbox, Module, Policy, Reader, Strategy, Trend, ZScore
 from execution.core.position_mode import Direction
 from execution.core.seam import Bar
-from execution.core.types import Signal
+from execution.core.types import FrameKey, Signal
 
 Bars = tuple[Bar, ...]
 Want = tuple[Literal["entry", "exit"], Direction]
@@ -81,6 +81,16 @@ def trend(strategy: Trend, bars: Bars) -> Said:
 def _is_wide(strategy: Trend, bars: Bars) -> bool:
     width = indicators.atr(bars, strategy.exits.atr_bars)
     return width is not None and 1e4 * width / bars[-1].close >= strategy.min_atr_bps
+
+
+def bars_read(policy: Policy, key: FrameKey) -> int:
+    """Return how many closed bars of one series `policy` reads; another policy may keep more."""
+    symbol, bar_s = key
+    return max(
+        bars_needed(strategy, policy.sizing.vol_bars)
+        for strategy in policy.strategies
+        if strategy.bar_s == bar_s and symbol in strategy.symbols
+    )
 
 
 def bars_needed(strategy: Strategy, vol_bars: int) -> int:

@@ -28,7 +28,7 @@ from scripts.cli import asking, ops_edits
 from scripts.cli.asking import EXIT_REFUSED, Place, reason_option
 
 SEED = 7  # the same results give the same interval
-RESTART = "supervisorctl restart hedge:hedge-executor hedge:hedge-pipeline-compare"
+RESTART = "supervisorctl restart hedge:hedge-executor"
 
 
 class Report(Struct, frozen=True):

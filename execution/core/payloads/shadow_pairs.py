@@ -9,10 +9,16 @@ from execution.state_schema.journals import Judgement, ShadowDecision, Touch
 
 
 def pairs(report: TickReport, run_id: str) -> Iterator[ShadowDecision]:
-    """Yield each decision id once, with what either policy made of it."""
-    shadow = () if report.shadow is None else report.shadow.decisions
-    ours = {decision.intent.decision_id: decision for decision in report.live.decisions}
-    theirs = {decision.intent.decision_id: decision for decision in shadow}
+    """Yield each decision id once, with what either policy made of it.
+
+    Of a tick in which a policy was not asked, or failed, there is nothing to say: null is what a
+    policy did not want.
+    """
+    live, shadow = report.live, report.shadow
+    if shadow is None or shadow.failures or live.failures:
+        return
+    ours = {decision.intent.decision_id: decision for decision in live.decisions}
+    theirs = {decision.intent.decision_id: decision for decision in shadow.decisions}
     for decision_id in ours | theirs:
         one, other = ours.get(decision_id), theirs.get(decision_id)
         intent = (one or theirs[decision_id]).intent

@@ -22,6 +22,7 @@ TERMS = Terms(
 TOUCH = Touch(bid=99.9, ask=100.1, tick_size=Decimal("0.1"), step_size=Decimal("0.1"))
 MAKER = RouteLeg("LIMIT", post_only=True, offset_bps=0.0, rest_s=120.0)
 WIDE = RouteLeg("LIMIT", post_only=True, offset_bps=100.0, rest_s=120.0)
+WITHIN = RouteLeg("LIMIT", post_only=False, offset_bps=0.0, rest_s=60.0, budget_bps=31.0)
 TAKER = RouteLeg("MARKET", post_only=False, offset_bps=0.0, rest_s=0.0)
 VETOED = Judgement(approved=False, reason="gross_cap", qty=0.0, notional_usd=0.0)
 
@@ -139,6 +140,28 @@ def test_the_same_order_needs_no_ghost_and_differs_in_nothing():
     assert outcome(pending, UP) == Outcome(None, None, None)
     filled = counterfactual.filled(pending, fill("d", 99.9))
     assert outcome(filled, UP) == Outcome(None, None, 0.0)
+
+
+def test_a_leg_with_a_budget_crosses_within_it_as_a_taker():
+    found = outcome(begun(None, wants(2.0, WITHIN)), UP)
+    assert found == outcome(begun(None, wants(2.0, TAKER)), UP)
+
+
+def test_what_does_not_cross_on_its_first_bar_rests_from_then_on():
+    # The limit is 100.3; the first bar opens beyond it at 101, the second trades through it.
+    told = [
+        replace(each, open=101.0, high=102.0) for each in bars(101.0, 100.2, 104.0, 104.0, 104.0)
+    ]
+    told[0] = replace(told[0], low=100.9)
+    found = outcome(begun(None, wants(2.0, replace(WITHIN, rest_s=120.0))), told)
+    assert found.shadow_usd == pytest.approx(2 * (104 - 100.3) - 200.6 * 2e-4 - 208 * 5e-4)
+
+
+def test_nothing_crosses_beyond_its_budget():
+    waits = begun(None, wants(2.0, WIDE, WITHIN))
+    assert outcome(waits, UP).shadow_usd == 0.0  # after two bars the touch is near 101
+    tight = replace(WITHIN, budget_bps=5.0)
+    assert outcome(begun(None, wants(2.0, tight)), UP).shadow_usd == 0.0  # 100.05 is below the ask
 
 
 def test_slippage_is_measured_against_the_live_fill_where_there_is_one():

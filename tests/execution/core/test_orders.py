@@ -128,7 +128,7 @@ def test_a_crossing_limit_is_on_the_grid_and_within_its_budget(
     side: str, decided: float, budget_bps: float, tick: Decimal
 ) -> None:
     route = builders.route(side=side, mark_price=decided)
-    price = orders.budget_price(route, budget_bps, tick)
+    price = orders.budget_price(route.side, route.mark_price, budget_bps, tick)
     assert price % tick == 0
     worse = 1 if side == "BUY" else -1
     bound = Decimal(repr(decided * (1 + worse * budget_bps / 1e4)))

@@ -57,3 +57,14 @@ def test_a_regime_does_not_depend_on_the_size_of_the_price(
 def _ratio(bars) -> float:
     ranges = [bar.high - bar.low for bar in bars[1:]]
     return (sum(ranges[-3:]) / 3) / (sum(ranges) / len(ranges))
+
+
+def test_bars_that_are_kept_for_a_candidate_change_nothing_in_live() -> None:
+    spreads = [1.0] * 7 + [2.0] * 3  # the ten bars that the policy reads
+    shown = regimes.of_symbol("BTCUSDT", frames(spreads), POLICY)
+    assert shown == "normal"
+    longer = frames([0.01] * 80 + spreads)
+    assert regimes.of_symbol("BTCUSDT", longer, POLICY) == shown
+    read = regimes.frame_of("BTCUSDT", longer, POLICY)
+    assert read is not None
+    assert len(read[1].bars) == 10

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from execution.core.guarded import Failed
 from execution.core.payloads import journals, order_events
 from execution.core.records import ClosedTrade, ExitPlan, OrderChange, OrderRecord, Recorded, Route
 from execution.core.seam import OrderState, Trade
@@ -352,3 +353,11 @@ def test_decisions_are_paired_by_id_and_each_appears_once():
 
 def test_without_a_shadow_nothing_is_paired():
     assert pairs(tick(live={"decisions": (approved(),)})) == {}
+
+
+def test_of_a_tick_in_which_a_policy_failed_nothing_is_paired():
+    decided, broken = (approved(),), (Failed("shadow", ValueError("broken")),)
+    fine, failed = Decided(ACTIVE), Decided(ACTIVE, failures=broken)
+    assert pairs(tick(live={"decisions": decided}, shadow=failed)) == {}
+    assert pairs(tick(live={"decisions": decided, "failures": broken}, shadow=fine)) == {}
+    assert len(pairs(tick(live={"decisions": decided}, shadow=fine))) == 1
