@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboard import csv_text, drawing, view_positions
 from dashboard.seen import Seen, Viewer
 from execution.state_schema import registry
-from execution.state_schema.journals import Close
+from execution.state_schema.order_journals import Close
 from execution.state_store import Unreadable
 
 JOURNALS = (registry.ORDERS_EXECUTED,)

@@ -33,7 +33,7 @@ from execution.state_schema.intel_files import (
     RouterSuggestionRow,
     ScoreRow,
 )
-from execution.state_schema.journals import PolicyChange
+from execution.state_schema.order_journals import PolicyChange
 from execution.state_store import Unreadable
 
 OFF: Final = "Switched off."

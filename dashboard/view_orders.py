@@ -25,16 +25,8 @@ from dashboard.shown import (
     waited,
 )
 from execution.state_schema import registry
-from execution.state_schema.journals import (
-    Fill,
-    Intent,
-    OrderFacts,
-    Record,
-    Reject,
-    RouteMetric,
-    SignalMetric,
-    Veto,
-)
+from execution.state_schema.journals import Record, SignalMetric, Veto
+from execution.state_schema.order_journals import Fill, Intent, OrderFacts, Reject, RouteMetric
 
 JOURNALS: Final = (
     registry.ORDERS_ATTEMPTED,

@@ -24,7 +24,7 @@ from dashboard.shown import (
 )
 from execution.state_schema import registry
 from execution.state_schema.files import PositionRow
-from execution.state_schema.journals import Close
+from execution.state_schema.order_journals import Close
 from execution.state_store import Unreadable
 
 POSITION_COLUMNS: Final = (

@@ -25,7 +25,7 @@ from dashboard.shown import (
 from execution.core.router_health import quantile
 from execution.state_schema import registry
 from execution.state_schema.intel_files import RouterHealthRow
-from execution.state_schema.journals import Reject, RouteMetric
+from execution.state_schema.order_journals import Reject, RouteMetric
 from execution.state_store import Unreadable
 
 

@@ -44,7 +44,8 @@ from execution.signal_sources import NoSources, SignalSources, Sources
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.journals import Fill, Record
+from execution.state_schema.journals import Record
+from execution.state_schema.order_journals import Fill
 from execution.state_schema.registry import Journal
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue

@@ -26,7 +26,7 @@ from execution.settings import Settings
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
 from execution.state_schema.intel_files import RiskMode
-from execution.state_schema.journals import PolicyChange
+from execution.state_schema.order_journals import PolicyChange
 from execution.state_schema.registry import Entry
 from execution.state_store import StateStore, Unreadable
 

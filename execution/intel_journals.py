@@ -20,7 +20,8 @@ from execution.core.router_health import Window
 from execution.jsonl_log import read_from
 from execution.state_schema import registry
 from execution.state_schema.files import JournalPosition
-from execution.state_schema.journals import Close, OrderMetric, Record, RouteMetric
+from execution.state_schema.journals import Record
+from execution.state_schema.order_journals import Close, OrderMetric, RouteMetric
 from execution.state_schema.registry import Journal
 
 R = TypeVar("R", bound=Record)

@@ -23,7 +23,7 @@ from execution.core.types import OrderResult
 from execution.jsonl_log import tail
 from execution.state_schema import registry
 from execution.state_schema.intel_files import RouterSuggestionRow
-from execution.state_schema.journals import RouteMetric
+from execution.state_schema.order_journals import RouteMetric
 from tests.support import intel
 from tests.support.engines import Rehearsed
 from tests.support.intel import routed

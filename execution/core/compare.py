@@ -19,7 +19,8 @@ from execution.core.counterfactual import Outcome, Pending, Terms
 from execution.core.histogram import Histogram, Scale
 from execution.state_schema.envelope import Count, Envelope, Ts, V6Flags
 from execution.state_schema.files import JournalPosition
-from execution.state_schema.journals import Fill, Judgement, MarkPoint, ShadowDecision
+from execution.state_schema.journals import Judgement, MarkPoint, ShadowDecision
+from execution.state_schema.order_journals import Fill
 from execution.state_schema.registry import StateFile
 
 NAMES_KEPT = 64

@@ -19,7 +19,8 @@ from execution.core.fill_rules import Conditions
 from execution.core.orders import budget_price, limit_price
 from execution.core.records import RouteLeg
 from execution.core.seam import ZERO, Quote, Side
-from execution.state_schema.journals import BarPoint, Fill, Judgement, ShadowDecision, Touch
+from execution.state_schema.journals import BarPoint, Judgement, ShadowDecision, Touch
+from execution.state_schema.order_journals import Fill
 
 BPS = Decimal(10_000)
 # A mark this long after the horizon still stands for it.

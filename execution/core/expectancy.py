@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from execution.core.payloads.run import ExpectancyFigures
 from execution.state_schema.intel_files import ExpectancyRow
-from execution.state_schema.journals import Close
+from execution.state_schema.order_journals import Close
 
 HOUR_S = 3600
 DAY_S = 86_400

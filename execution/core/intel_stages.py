@@ -25,7 +25,7 @@ from execution.core.router_health import Window
 from execution.core.types import Book, EngineState
 from execution.state_schema.envelope import V6Flags
 from execution.state_schema.intel_files import ExpectancyRow, RouterHealthRow, ScoreRow
-from execution.state_schema.journals import Close
+from execution.state_schema.order_journals import Close
 
 T = TypeVar("T")
 StageName = Literal["router_health", "expectancy", "scores", "router_suggestions", "allocation"]

@@ -17,7 +17,7 @@ from execution.core import regimes
 from execution.core.policy import Grade, Health, Policy
 from execution.core.types import Frame, FrameKey
 from execution.state_schema.intel_files import Quality, RouterHealthRow, RouterVerdict
-from execution.state_schema.journals import FillMetric, RouteMetric
+from execution.state_schema.order_journals import FillMetric, RouteMetric
 
 HOUR_S = 3600.0
 

@@ -7,7 +7,14 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from execution.state_schema import files, inbox_results, intel_files, journals, operator_files
+from execution.state_schema import (
+    files,
+    inbox_results,
+    intel_files,
+    journals,
+    operator_files,
+    order_journals,
+)
 from execution.state_schema.envelope import Envelope
 
 P = TypeVar("P", bound=Envelope)
@@ -218,17 +225,17 @@ STATE_FILES = (
 ORDERS_ATTEMPTED = Journal(
     name="orders_attempted",
     path="execution/orders_attempted.jsonl",
-    decoder=Decoder(journals.Intent),
+    decoder=Decoder(order_journals.Intent),
 )
-ORDERS_EXECUTED: Journal[journals.OrderEvent] = Journal(
+ORDERS_EXECUTED: Journal[order_journals.OrderEvent] = Journal(
     name="orders_executed",
     path="execution/orders_executed.jsonl",
-    decoder=Decoder(journals.OrderEvent),
+    decoder=Decoder(order_journals.OrderEvent),
 )
-ORDER_METRICS: Journal[journals.OrderMetric] = Journal(
+ORDER_METRICS: Journal[order_journals.OrderMetric] = Journal(
     name="order_metrics",
     path="execution/order_metrics.jsonl",
-    decoder=Decoder(journals.OrderMetric),
+    decoder=Decoder(order_journals.OrderMetric),
 )
 RISK_VETOES = Journal(
     name="risk_vetoes",

@@ -20,7 +20,7 @@ from execution import settings as settings_door
 from execution.jsonl_log import read_batches
 from execution.settings import Settings
 from execution.state_schema import registry
-from execution.state_schema.journals import OrderMetric, PolicyChange, RouteMetric
+from execution.state_schema.order_journals import OrderMetric, PolicyChange, RouteMetric
 from scripts.benchmarks import table
 from scripts.benchmarks.replay import RECORDED, SYMBOLS, make
 from scripts.benchmarks.routing import Interval, interval, mean

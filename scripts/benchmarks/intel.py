@@ -19,7 +19,7 @@ from execution.intel_cycle import IntelCycle
 from execution.jsonl_log import JsonlLogger
 from execution.service_loop import rss_mb
 from execution.state_schema import registry
-from execution.state_schema.journals import Close, RouteMetric
+from execution.state_schema.order_journals import Close, RouteMetric
 from execution.state_store import StateStore
 from scripts.benchmarks import sample, table
 

@@ -31,7 +31,7 @@ from execution.core.types import (
 )
 from execution.executor_live import run_tick
 from execution.settings import Settings
-from execution.state_schema.journals import RouteMetric
+from execution.state_schema.order_journals import RouteMetric
 
 ACTIVE = TradingState("ACTIVE")
 # Nothing of this book is near a limit of its size: every intent is worked, whatever came before.

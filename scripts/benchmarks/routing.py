@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from execution import settings as settings_door
 from execution.core.policy import Router
 from execution.core.types import Approved
-from execution.state_schema.journals import RouteMetric
+from execution.state_schema.order_journals import RouteMetric
 from scripts.benchmarks import routed, table
 from scripts.benchmarks.replay import RECORDED, SYMBOLS, make
 from scripts.benchmarks.routed import Recorded

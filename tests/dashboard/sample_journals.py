@@ -11,13 +11,13 @@ import sample_state as sample
 from execution.clock import ManualClock
 from execution.core.records import RoutePolicy
 from execution.state_schema import journals as shapes
-from execution.state_schema import registry
+from execution.state_schema import order_journals, registry
 
 BY_NAME = {journal.name: journal for journal in registry.JOURNALS}
 QUOTED = RoutePolicy(maker_first=True, taker_bias=0.0, offset_bps=0.5)
 
 
-def intent(ts: float, decision_id: str = "d1", **changes: Any) -> shapes.Intent:
+def intent(ts: float, decision_id: str = "d1", **changes: Any) -> order_journals.Intent:
     base: dict[str, Any] = {
         "ts": ts,
         "run_id": "run-1",
@@ -40,7 +40,7 @@ def intent(ts: float, decision_id: str = "d1", **changes: Any) -> shapes.Intent:
         "take_profit_price": 95_000.0,
         "deadline_ts": ts + 900,
     }
-    return shapes.Intent(**base | changes)
+    return order_journals.Intent(**base | changes)
 
 
 def signal(ts: float, **changes: Any) -> shapes.SignalMetric:
@@ -84,7 +84,7 @@ def order(kind: type[Any], ts: float, decision_id: str = "d1", **changes: Any) -
     return kind(**base | changes)
 
 
-def fill(ts: float, decision_id: str | None = "d1", **changes: Any) -> shapes.Fill:
+def fill(ts: float, decision_id: str | None = "d1", **changes: Any) -> order_journals.Fill:
     base: dict[str, Any] = {
         "ts": ts,
         "run_id": "run-1",
@@ -102,10 +102,10 @@ def fill(ts: float, decision_id: str | None = "d1", **changes: Any) -> shapes.Fi
         "maker": True,
         "trade_ts": ts,
     }
-    return shapes.Fill(**base | changes)
+    return order_journals.Fill(**base | changes)
 
 
-def close(ts: float, **changes: Any) -> shapes.Close:
+def close(ts: float, **changes: Any) -> order_journals.Close:
     base: dict[str, Any] = {
         "ts": ts,
         "run_id": "run-1",
@@ -119,10 +119,10 @@ def close(ts: float, **changes: Any) -> shapes.Close:
         "realized_usd": 12.5,
         "fees_usd": 0.75,
     }
-    return shapes.Close(**base | changes)
+    return order_journals.Close(**base | changes)
 
 
-def route(ts: float, decision_id: str = "d1", **changes: Any) -> shapes.RouteMetric:
+def route(ts: float, decision_id: str = "d1", **changes: Any) -> order_journals.RouteMetric:
     base: dict[str, Any] = {
         "ts": ts,
         "run_id": "run-1",
@@ -153,7 +153,7 @@ def route(ts: float, decision_id: str = "d1", **changes: Any) -> shapes.RouteMet
         "policy": QUOTED,
         "policy_configured": QUOTED,
     }
-    return shapes.RouteMetric(**base | changes)
+    return order_journals.RouteMetric(**base | changes)
 
 
 def veto(ts: float, decision_id: str = "v1", **changes: Any) -> shapes.Veto:
@@ -213,7 +213,7 @@ def compare(ts: float, **changes: Any) -> shapes.ComparePoint:
     return shapes.ComparePoint(**base | changes)
 
 
-def policy_change(ts: float, **changes: Any) -> shapes.PolicyChange:
+def policy_change(ts: float, **changes: Any) -> order_journals.PolicyChange:
     base: dict[str, Any] = {
         "ts": ts,
         "run_id": "run-1",
@@ -224,7 +224,7 @@ def policy_change(ts: float, **changes: Any) -> shapes.PolicyChange:
         "quality": "ok",
         "rationale": ("fills too seldom",),
     }
-    return shapes.PolicyChange(**base | changes)
+    return order_journals.PolicyChange(**base | changes)
 
 
 def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
@@ -269,10 +269,17 @@ def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
             ),
         ),
         "orders_executed": (
-            order(shapes.Ack, now - 900),
+            order(order_journals.Ack, now - 900),
             fill(now - 896),
-            order(shapes.Ack, now - 20, "d2", symbol="ETHUSDT", qty=0.3),
-            order(shapes.Reject, now - 500, "d3", state="REJECTED", reason="refused", code="-2019"),
+            order(order_journals.Ack, now - 20, "d2", symbol="ETHUSDT", qty=0.3),
+            order(
+                order_journals.Reject,
+                now - 500,
+                "d3",
+                state="REJECTED",
+                reason="refused",
+                code="-2019",
+            ),
             close(now - 300),
         ),
         "order_metrics": (

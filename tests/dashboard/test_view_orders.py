@@ -6,7 +6,7 @@ import sample_state as sample
 
 from dashboard import view_orders
 from dashboard.seen import Seen
-from execution.state_schema import journals as shapes
+from execution.state_schema import order_journals
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0
@@ -58,7 +58,7 @@ def test_orders_are_newest_first_and_closes_and_policies_are_none():
     }
 
 
-ACK, REJECT, UNKNOWN = shapes.Ack, shapes.Reject, shapes.Unknown
+ACK, REJECT, UNKNOWN = order_journals.Ack, order_journals.Reject, order_journals.Unknown
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ ACK, REJECT, UNKNOWN = shapes.Ack, shapes.Reject, shapes.Unknown
             "refused by the venue (-2019)",
         ),
         ([sample_journals.order(UNKNOWN, NOW - 9, state="UNKNOWN")], "UNKNOWN at the venue"),
-        ([sample_journals.order(shapes.Cancel, NOW - 9, state="CANCELED")], "canceled"),
+        ([sample_journals.order(order_journals.Cancel, NOW - 9, state="CANCELED")], "canceled"),
     ],
 )
 def test_what_an_order_came_to(events, words):

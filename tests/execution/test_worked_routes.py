@@ -17,7 +17,7 @@ from execution.core.records import RouteEnd, RoutePolicy
 from execution.core.seam import NewOrder, Rejected
 from execution.core.types import Approved, OrderIntent, RoutePlan
 from execution.state_schema import registry
-from execution.state_schema.journals import RouteMetric
+from execution.state_schema.order_journals import RouteMetric
 from tests.support import builders, policies
 from tests.support.rig import Rig
 

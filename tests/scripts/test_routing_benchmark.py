@@ -11,7 +11,7 @@ from execution import settings as settings_door
 from execution.core import router_health
 from execution.jsonl_log import tail
 from execution.state_schema import registry
-from execution.state_schema.journals import FillMetric, RouteMetric
+from execution.state_schema.order_journals import FillMetric, RouteMetric
 from scripts.benchmarks import replay as made
 from scripts.benchmarks import routed, routing
 from scripts.cli.replay import replay

@@ -13,7 +13,7 @@ from execution.core.payloads.run import IntelReport, Measured
 from execution.core.policy import Policy
 from execution.environment import ROOT
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.journals import Close, RouteMetric
+from execution.state_schema.order_journals import Close, RouteMetric
 
 ON = V6Flags(*[True] * 6)
 OFF = V6Flags(*[False] * 6)

@@ -28,7 +28,7 @@ from execution.state_schema.intel_files import (
     RiskMode,
     RouterSuggestions,
 )
-from execution.state_schema.journals import PolicyChange, RouteMetric
+from execution.state_schema.order_journals import PolicyChange, RouteMetric
 from execution.v6_flags import FLAG_NAMES
 from tests.support.intel import routed
 

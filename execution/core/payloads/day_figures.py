@@ -17,7 +17,7 @@ from execution.core.policy import Policy
 from execution.core.risk import usage
 from execution.core.seam import LegKey, Side
 from execution.core.types import Book, EngineState, TickReport, Vetoed
-from execution.state_schema.journals import Fill
+from execution.state_schema.order_journals import Fill
 
 # Less than any grid's step: what is left of floats that were added up.
 NOTHING = 1e-9

@@ -8,12 +8,8 @@ from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.records import RouteEnd
 from execution.core.types import OrderIntent, Signal, TickReport, Vetoed
 from execution.state_schema import registry
-from execution.state_schema.journals import (
-    Intent,
-    RouterHealthPoint,
-    SignalMetric,
-    Veto,
-)
+from execution.state_schema.journals import RouterHealthPoint, SignalMetric, Veto
+from execution.state_schema.order_journals import Intent
 from execution.state_schema.registry import Entry
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from execution.core.records import ClosedTrade, OrderChange, OrderRecord, Recorded
 from execution.core.seam import OrderState, Trade
 from execution.state_schema import registry
-from execution.state_schema.journals import (
+from execution.state_schema.order_journals import (
     Ack,
     Cancel,
     Close,

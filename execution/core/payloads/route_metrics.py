@@ -9,7 +9,7 @@ from execution.core.orders import is_refused_quote
 from execution.core.payloads.order_events import away_bps
 from execution.core.records import OrderRecord, Route, RouteEnd
 from execution.core.seam import ZERO
-from execution.state_schema.journals import RouteMetric
+from execution.state_schema.order_journals import RouteMetric
 
 Outcome = Literal["filled", "partial", "unfilled"]
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from execution.core import counterfactual
 from execution.core.counterfactual import Outcome, Pending, Terms
 from execution.core.records import RouteLeg
-from execution.state_schema.journals import BarPoint, Fill, Judgement, ShadowDecision, Touch
+from execution.state_schema.journals import BarPoint, Judgement, ShadowDecision, Touch
+from execution.state_schema.order_journals import Fill
 
 NOW = 1_800_000_000.0
 TERMS = Terms(

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from execution.core import router_health
 from execution.core.records import RoutePolicy
-from execution.state_schema.journals import RouteMetric
+from execution.state_schema.order_journals import RouteMetric
 from tests.support import builders, policies
 
 NOW = builders.NOW

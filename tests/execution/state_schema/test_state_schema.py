@@ -12,7 +12,8 @@ from execution import v6_flags
 from execution.state_schema import export
 from execution.state_schema.envelope import Envelope, V6Flags
 from execution.state_schema.files import Nav, PositionRow
-from execution.state_schema.journals import Ack, Fill, MarkPoint, ShadowHeartbeat
+from execution.state_schema.journals import MarkPoint, ShadowHeartbeat
+from execution.state_schema.order_journals import Ack, Fill
 from execution.state_schema.registry import (
     JOURNALS,
     MARKS,

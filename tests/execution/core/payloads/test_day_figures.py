@@ -15,7 +15,7 @@ from execution.core.types import (
     TickReport,
     Vetoed,
 )
-from execution.state_schema.journals import Fill
+from execution.state_schema.order_journals import Fill
 from tests.support import builders, policies
 
 NOW = builders.NOW

@@ -26,6 +26,7 @@ from execution.core.types import (
     Vetoed,
 )
 from execution.state_schema import journals as shapes
+from execution.state_schema import order_journals
 from scripts.benchmarks import sample
 
 NOW = sample.NOW
@@ -202,7 +203,7 @@ def test_every_record_is_one_of_its_journal_and_says_when_and_who():
 
 
 def test_every_intent_is_attempted_before_its_verdict():
-    found = only(tick(live={"decisions": (vetoed(),)}), shapes.Intent)
+    found = only(tick(live={"decisions": (vetoed(),)}), order_journals.Intent)
     assert (found.decision_id, found.qty, found.notional_usd) == ("d2", 0.5, 30_000.0)
     assert (found.stop_price, found.deadline_ts, found.size_factor) == (59_000.0, NOW + 900, 0.25)
 
@@ -258,20 +259,20 @@ def test_no_change_of_state_raises():
 
 def test_a_reject_has_the_venues_code():
     found = order_events.order_event(OrderChange(order("REJECTED"), "PREP", "no"), NOW, "r")
-    assert isinstance(found, shapes.Reject)
+    assert isinstance(found, order_journals.Reject)
     assert found.code == "-2010"
 
 
 def test_a_fill_takes_its_decision_from_the_order_it_belongs_to():
     report = tick(recorded={"trades": (trade(),), "open_orders": (order("PARTIAL"),)})
-    found = only(report, shapes.Fill)
+    found = only(report, order_journals.Fill)
     assert (found.decision_id, found.fee_usd, found.maker, found.trade_ts) == (
         "d1",
         5.994,
         True,
         NOW - 1,
     )
-    foreign = only(tick(recorded={"trades": (trade(),)}), shapes.Fill)
+    foreign = only(tick(recorded={"trades": (trade(),)}), order_journals.Fill)
     assert foreign.decision_id is None
 
 
@@ -287,7 +288,7 @@ def test_a_fill_takes_its_decision_from_the_order_it_belongs_to():
 def test_slippage_is_positive_when_worse_for_us(side, price, slippage_bps):
     current = replace(order("FILLED"), side=side)
     report = tick(recorded={"trades": (trade(side, price),), "routes": {"d1": route(current)}})
-    found = only(report, shapes.FillMetric)
+    found = only(report, order_journals.FillMetric)
     assert found.slippage_bps == pytest.approx(slippage_bps)
     assert found.decision_price == 60_000.0
 
@@ -295,14 +296,14 @@ def test_slippage_is_positive_when_worse_for_us(side, price, slippage_bps):
 def test_no_slippage_is_a_plain_zero():
     current = replace(order("FILLED"), side="SELL")
     report = tick(recorded={"trades": (trade("SELL", "60000"),), "routes": {"d1": route(current)}})
-    assert str(only(report, shapes.FillMetric).slippage_bps) == "0.0"
+    assert str(only(report, order_journals.FillMetric).slippage_bps) == "0.0"
 
 
 def test_metrics_say_route_offset_and_waiting_from_records():
     report = tick(
         recorded={"trades": (trade(maker=False),), "routes": {"d1": route(order("FILLED"))}}
     )
-    found = only(report, shapes.FillMetric)
+    found = only(report, order_journals.FillMetric)
     assert (found.route, found.attempt, found.type) == ("taker", 1, "LIMIT")
     assert found.offset_bps == pytest.approx(10.0)
     assert (found.sent_ts, found.filled_ts, found.wait_s) == (NOW - 3, NOW - 1, 2.0)
@@ -310,7 +311,7 @@ def test_metrics_say_route_offset_and_waiting_from_records():
 
 
 def test_what_is_not_known_of_a_fill_is_null():
-    found = only(tick(recorded={"trades": (trade(),)}), shapes.FillMetric)
+    found = only(tick(recorded={"trades": (trade(),)}), order_journals.FillMetric)
     unknown = [
         found.decision_price,
         found.slippage_bps,
