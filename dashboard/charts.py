@@ -114,7 +114,11 @@ def hours(chart: Chart) -> None:
         "title": _title("Expectancy by hour of the day, bps of what was opened"),
         "mark": {"type": "bar", "color": LINE_COLOUR},
         "encoding": {
-            "x": {**hour, "axis": {"title": "Hour, UTC", "labelAngle": 0}},
+            "x": {
+                **hour,
+                "scale": {"domain": [f"{each:02}" for each in range(24)]},
+                "axis": {"title": "Hour, UTC", "labelAngle": 0, "labelOverlap": True},
+            },
             "y": {**_number("expectancy"), "axis": {**NUMBERS, "format": ",.2~f"}},
             "tooltip": [
                 {**hour, "title": "Hour, UTC"},

@@ -30,12 +30,19 @@ from execution.state_store import Unreadable
 
 
 def routes(seen: Seen, now: float, symbol: str = "") -> tuple[RouteMetric, ...]:
-    """Return the routes that ended in the last 24 hours with something to trade, oldest first."""
+    """Return the routes that ended in the last 24 hours, oldest first.
+
+    Left out is what had nothing to trade any more, and a stop that was never reached.
+    """
     return tuple(
         each
         for each in records.of_the_day(seen, registry.ORDER_METRICS, now)
-        if isinstance(each, RouteMetric) and each.qty > 0 and symbol in {"", each.symbol}
+        if isinstance(each, RouteMetric) and _traded(each) and symbol in {"", each.symbol}
     )
+
+
+def _traded(route: RouteMetric) -> bool:
+    return route.qty > 0 and (route.action != "protect" or route.filled_qty > 0)
 
 
 def tiles(seen: Seen, now: float, symbol: str = "") -> tuple[Shown, ...]:

@@ -42,7 +42,7 @@ def test_an_order_is_one_row_from_intent_to_route():
         "Filled": "0.012",
         "Average price": "93,995.00",
         "Maker": "100.0 %",
-        "Cost": "+1.47 bps",
+        "Cost bps": "+1.47",
         "Time to fill": "4.0 s",
         "Attempts": "1",
         "Strategy": "trend",
@@ -111,7 +111,7 @@ def test_a_veto_is_named_and_an_order_of_nobodys_goes_by_its_own_id():
     assert row_of(what, "v1")["Came to"] == "vetoed: max concurrent"
     row = row_of(what, "web_1")
     assert (row["Symbol"], row["Came to"], row["Strategy"]) == ("XRPUSDT", "filled", "unknown")
-    assert (row["Cost"], row["Attempts"]) == ("", "0")
+    assert (row["Cost bps"], row["Attempts"]) == ("", "0")
 
 
 def test_a_story_goes_from_signal_to_route():

@@ -61,8 +61,9 @@ def test_without_a_route_nothing_is_0():
     for what in (told(order_metrics=()), told()):
         for tile in view_router.tiles(what, NOW):
             assert (tile.value, tile.age.status) == ("unknown", "unknown")
-    nothing = told(order_metrics=(sample_journals.route(NOW, qty=0.0, filled_qty=0.0),))
-    assert view_router.tiles(nothing, NOW)[0].age.text == "no route yet"
+    for changes in ({"qty": 0.0, "filled_qty": 0.0}, {"action": "protect", "filled_qty": 0.0}):
+        nothing = told(order_metrics=(sample_journals.route(NOW, **changes),))
+        assert view_router.tiles(nothing, NOW)[0].age.text == "no route yet"
 
 
 def test_an_unfilled_route_has_no_cost_and_no_share():
