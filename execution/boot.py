@@ -67,7 +67,7 @@ DAY_READ = 10_000
 # Room for cancels and exits of a whole book, twice: the ledger's and the paper venue's.
 RESERVE_BYTES = 16 * 1024 * 1024
 # One step of the shadow's journals: a few milliseconds of a tick.
-PAIR_STEP_BYTES = 256 * 1024
+PAIR_STEP_BYTES = 64 * 1024
 
 
 class Telling:

@@ -32,6 +32,8 @@ BUFFER_BYTES = 256 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 TAIL_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 64 * 1024
+LEAST_BYTES = 8 * 1024
+WHOLE_BYTES = MAX_LINE_BYTES + BLOCK_BYTES  # holds a whole line, whatever it is
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -267,7 +269,7 @@ def read_from(
             if fd < 0:
                 break  # the next read finds it under its new name
             while limit_bytes > 0:
-                lines, used = _next_lines(fd, offset, is_live=is_live)
+                lines, used = _next_lines(fd, offset, limit_bytes, is_live=is_live)
                 if used == 0:
                     break
                 found, bad = _decode(lines, decode)
@@ -301,9 +303,13 @@ def _decode(lines: list[bytes], decode: Callable[[bytes], R]) -> tuple[list[R], 
     return records, len(lines) - len(records)
 
 
-def _next_lines(fd: int, offset: int, *, is_live: bool) -> tuple[list[bytes], int]:
+def _next_lines(
+    fd: int, offset: int, limit_bytes: int, *, is_live: bool
+) -> tuple[list[bytes], int]:
     """Read a block of whole lines at `offset`; return them and how many bytes they are."""
-    block = os.pread(fd, MAX_LINE_BYTES + BLOCK_BYTES, offset)
+    block = os.pread(fd, min(max(limit_bytes, LEAST_BYTES), WHOLE_BYTES), offset)
+    if b"\n" not in block:  # one line may be longer than what was asked for
+        block = os.pread(fd, WHOLE_BYTES, offset)
     end = block.rfind(b"\n") + 1
     if end > 0:
         return block[: end - 1].split(b"\n"), end

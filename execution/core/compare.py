@@ -249,19 +249,28 @@ class _Counting:
 
     def take_marks(self, records: Iterable[MarkPoint]) -> None:
         """Let the bars that closed meet whatever waits for them."""
-        by_symbol: dict[str, list[str]] = {}
-        for decision_id, pending in self._pending.items():
-            by_symbol.setdefault(pending.symbol, []).append(decision_id)
+        waiting: dict[str, list[str]] = {}
+        for pending in sorted(self._pending.values(), key=lambda each: each.decided_ts):
+            waiting.setdefault(pending.symbol, []).append(pending.decision_id)
         for point in records:
-            for decision_id in [*by_symbol.get(point.symbol, ())]:
-                met = counterfactual.on_bars(
-                    self._pending[decision_id], point.bars, point.bar_s, self._terms
-                )
-                if isinstance(met, Pending):
-                    self._pending[decision_id] = met
-                    continue
-                by_symbol[point.symbol].remove(decision_id)
+            if point.bars and point.symbol in waiting:
+                ended = [*self._met(point, waiting[point.symbol])]
+                for decision_id in ended:
+                    waiting[point.symbol].remove(decision_id)
+
+    def _met(self, point: MarkPoint, waiting: Iterable[str]) -> Iterator[str]:
+        """Let the bars of one point meet what waits, oldest first; yield what they ended."""
+        told_ts = point.bars[-1].ts + point.bar_s
+        for decision_id in waiting:
+            pending = self._pending[decision_id]
+            if pending.decided_ts >= told_ts:
+                return  # nor do they tell anything of what was decided later still
+            met = counterfactual.on_bars(pending, point.bars, point.bar_s, self._terms)
+            if isinstance(met, Pending):
+                self._pending[decision_id] = met
+            else:
                 self._end(decision_id, met)
+                yield decision_id
 
     def close(self, point: Checkpoint) -> Checkpoint:
         """Return the checkpoint with this step's counts in it."""
