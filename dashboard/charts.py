@@ -48,15 +48,15 @@ def nav(series: NavSeries) -> None:
     chart = Chart(columns, series.age, note)
     line = {"type": "line", "color": LINE_COLOUR, "strokeWidth": 1.6}
     fall = {"type": "area", "color": FALL_COLOUR, "opacity": 0.35, "line": {"color": FALL_COLOUR}}
-    _draw("nav", chart, _over_time(line, "nav", "NAV, USD", 330, ",.2~f"))
+    _draw("nav", chart, _over_time(line, "nav", "NAV, USD", 330, ",~f"))
     if note is None:
-        _draw("drawdown", chart, _over_time(fall, "drawdown", "Drawdown, %", 200, ",.2~f"))
+        _draw("drawdown", chart, _over_time(fall, "drawdown", "Drawdown, %", 200, ",~f"))
 
 
 def agreement(chart: Chart) -> None:
     """Draw the share of pairs that agree, over time."""
     line = {"type": "line", "color": LINE_COLOUR, "strokeWidth": 1.6, "point": True}
-    spec = _over_time(line, "agreement", "Agreement, % of pairs", 220, ",.2~f")
+    spec = _over_time(line, "agreement", "Agreement, % of pairs", 220, ",~f")
     spec["encoding"]["tooltip"].append(_told("decisions", "Decisions", ",d"))
     _draw("agreement", chart, spec)
 
@@ -93,7 +93,7 @@ def costs(chart: Chart) -> None:
         "cost",
         "Cost of each route, bps",
         260,
-        ",.2~f",
+        ",~f",
     )
     spec["encoding"] |= {
         "color": {**role, "scale": {"domain": [*ROLES], "range": colours}, "legend": _legend()},
@@ -119,7 +119,7 @@ def hours(chart: Chart) -> None:
                 "scale": {"domain": [f"{each:02}" for each in range(24)]},
                 "axis": {"title": "Hour, UTC", "labelAngle": 0, "labelOverlap": True},
             },
-            "y": {**_number("expectancy"), "axis": {**NUMBERS, "format": ",.2~f"}},
+            "y": {**_number("expectancy"), "axis": {**NUMBERS, "format": ",~f"}},
             "tooltip": [
                 {**hour, "title": "Hour, UTC"},
                 _told("expectancy", "Expectancy, bps", ",.2f"),

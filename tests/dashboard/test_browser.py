@@ -189,7 +189,7 @@ def test_hostile_text_is_shown_as_text(suite, open_page):
             now,
             trading_state="HALTED",
             trading_state_reasons=(HOSTILE,),
-            limits={HOSTILE: sample.limit(1.0, 0.5, HOSTILE)},
+            limits={HOSTILE: sample.limit(1.0, 0.9, HOSTILE)},
         ),
         positions=sample.positions(now, rows=(sample.position(HOSTILE, now),)),
     )
@@ -197,6 +197,7 @@ def test_hostile_text_is_shown_as_text(suite, open_page):
     sample.append(suite.log_dir, ManualClock(now), registry.ALERTS, alert)
     page = open_page(420)
     page.get_by_text(f"ALARM  HALTED: {HOSTILE}", exact=True).wait_for()
+    page.locator("[class*='st-key-alert_']").get_by_text(HOSTILE, exact=True).wait_for()
     assert page.get_by_text(HOSTILE).count() >= 5
     assert page.locator("img[src=x], a[href^=javascript]").count() == 0
     assert defects(page) == []
