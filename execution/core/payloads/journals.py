@@ -8,9 +8,9 @@ from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.records import RouteEnd
 from execution.core.types import OrderIntent, Signal, TickReport, Vetoed
 from execution.state_schema import registry
+from execution.state_schema.cycle_journals import RouterHealthPoint
 from execution.state_schema.journals import (
     Intent,
-    RouterHealthPoint,
     SignalMetric,
     Veto,
 )
