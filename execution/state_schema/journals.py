@@ -14,7 +14,7 @@ from msgspec import Struct
 from execution.core.records import Action, RouteLeg
 from execution.core.seam import PositionSide, Side
 from execution.core.types import TradingStateName
-from execution.state_schema.envelope import Count, Mode, Text, Ts, V6Flags
+from execution.state_schema.envelope import Mode, Text, Ts, V6Flags
 
 
 class Record(Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -140,35 +140,6 @@ class OperatorAct(Record, frozen=True, kw_only=True, tag="act", gc=False):
     outcome: str | None = None
 
 
-class SyncHeartbeat(Record, frozen=True, kw_only=True, tag="heartbeat", gc=False):
-    """One cycle of sync_state."""
-
-    enabled: bool
-    disabled_reason: str | None
-    writes: Count
-    skipped_unchanged: Count
-    failures: Count
-    lag_s: float | None
-    nav_usd: float | None
-    gross_usd: float | None
-    net_usd: float | None
-
-
-class RouterHealthPoint(Record, frozen=True, kw_only=True, tag="router_health", gc=False):
-    """One symbol's router health when it was recomputed."""
-
-    symbol: Text
-    n: Count
-    maker_fill_rate: float | None
-    fallback_rate: float | None
-    slippage_p50: float | None
-    slippage_p95: float | None
-    quality: Text
-    regime: str = "unknown"
-    taker_bias: float | None = None
-    maker_offset_bps: float | None = None
-
-
 # ---------------------------------------------------------------- the pipelines
 
 
@@ -214,16 +185,3 @@ class ShadowHeartbeat(Record, frozen=True, kw_only=True, tag="heartbeat", gc=Fal
     """The shadow pipeline is watched, whether or not it decides."""
 
     reason: str
-
-
-class ComparePoint(Record, frozen=True, kw_only=True, tag="compare", gc=False):
-    """One cycle of the comparison."""
-
-    sample_size: Count
-    veto_mismatch_pct: float | None
-    agreement_pct: float | None
-    size_diff_mean: float | None
-    slippage_diff_mean_bps: float | None
-    difference_mean_usd: float | None
-    is_warmup: bool
-    shadow_enabled: bool

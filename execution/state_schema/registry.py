@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.json import Decoder
 
+<<<<<<< HEAD
 from execution.state_schema import (
     files,
     inbox_results,
@@ -15,6 +16,9 @@ from execution.state_schema import (
     operator_files,
     order_journals,
 )
+=======
+from execution.state_schema import cycle_journals, files, intel_files, journals, operator_files
+>>>>>>> shadow2
 from execution.state_schema.envelope import Envelope
 
 P = TypeVar("P", bound=Envelope)
@@ -278,13 +282,13 @@ AUDIT = Journal(
 SYNC_HEARTBEATS = Journal(
     name="sync_heartbeats",
     path="execution/sync_heartbeats.jsonl",
-    decoder=Decoder(journals.SyncHeartbeat),
+    decoder=Decoder(cycle_journals.SyncHeartbeat),
     owners=("sync_state",),
 )
 ROUTER_HEALTH_SERIES = Journal(
     name="router_health",
     path="router_health.jsonl",
-    decoder=Decoder(journals.RouterHealthPoint),
+    decoder=Decoder(cycle_journals.RouterHealthPoint),
 )
 SHADOW: Journal[journals.ShadowDecision | journals.ShadowHeartbeat] = Journal(
     name="pipeline_v6_shadow",
@@ -295,7 +299,7 @@ SHADOW: Journal[journals.ShadowDecision | journals.ShadowHeartbeat] = Journal(
 COMPARE = Journal(
     name="pipeline_v6_compare",
     path="pipeline_v6_compare.jsonl",
-    decoder=Decoder(journals.ComparePoint),
+    decoder=Decoder(cycle_journals.ComparePoint),
     owners=("executor", "pipeline_compare"),
 )
 

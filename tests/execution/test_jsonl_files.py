@@ -10,6 +10,8 @@ from execution.jsonl_log import JsonlLogger, read_from
 from execution.state_schema.journals import ShadowHeartbeat
 from execution.state_schema.registry import SHADOW
 
+NOW = 1_790_000_000.0
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -17,9 +19,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *reasons: str, max_bytes: int = 1 << 20) -> None:
-    journal = JsonlLogger(path, ManualClock(1.0), max_bytes=max_bytes, backups=9, max_age_s=1e9)
+    journal = JsonlLogger(path, ManualClock(NOW), max_bytes=max_bytes, backups=9, max_age_s=1e9)
     for reason in reasons:
-        assert journal.write(ShadowHeartbeat(ts=1.0, run_id="r", reason=reason)) is None
+        assert journal.write(ShadowHeartbeat(ts=NOW, run_id="r", reason=reason)) is None
     journal.close()
 
 
@@ -58,7 +60,7 @@ def test_a_line_without_its_end_is_still_to_come(path: Path):
     write(path, "a")
     whole = path.stat().st_size
     with path.open("ab") as file:
-        file.write(b'{"event":"heartbeat","ts":1.0,')
+        file.write(b'{"event":"heartbeat","ts":1790000000.0,')
     end = find_end(path)
     assert end is not None
     assert end.offset == whole

@@ -11,6 +11,7 @@ from execution.core.compare import (
     Results,
     Tally,
 )
+from execution.state_schema.cycle_journals import ComparePoint
 from execution.state_schema.envelope import V6Flags
 from execution.state_schema.files import (
     AgreementRow,
@@ -18,7 +19,6 @@ from execution.state_schema.files import (
     Counterfactual,
     ResultRow,
 )
-from execution.state_schema.journals import ComparePoint
 
 MIN_SAMPLE_SIZE = 200
 

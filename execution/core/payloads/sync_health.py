@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from execution.core import exposures
 from execution.core.payloads.run import ServiceInfo
+from execution.state_schema.cycle_journals import SyncHeartbeat
 from execution.state_schema.files import Exposures, NavSeries, Synced, SyncHealth
-from execution.state_schema.journals import SyncHeartbeat
 
 
 class Found(Struct, frozen=True):
