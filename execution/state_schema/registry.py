@@ -7,8 +7,8 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.json import Decoder
 
-<<<<<<< HEAD
 from execution.state_schema import (
+    cycle_journals,
     files,
     inbox_results,
     intel_files,
@@ -16,9 +16,6 @@ from execution.state_schema import (
     operator_files,
     order_journals,
 )
-=======
-from execution.state_schema import cycle_journals, files, intel_files, journals, operator_files
->>>>>>> shadow2
 from execution.state_schema.envelope import Envelope
 
 P = TypeVar("P", bound=Envelope)

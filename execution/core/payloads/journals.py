@@ -8,17 +8,9 @@ from execution.core.payloads.run import IntelReport, RunInfo
 from execution.core.records import RouteEnd
 from execution.core.types import OrderIntent, Signal, TickReport, Vetoed
 from execution.state_schema import registry
-<<<<<<< HEAD
-from execution.state_schema.journals import RouterHealthPoint, SignalMetric, Veto
-from execution.state_schema.order_journals import Intent
-=======
 from execution.state_schema.cycle_journals import RouterHealthPoint
-from execution.state_schema.journals import (
-    Intent,
-    SignalMetric,
-    Veto,
-)
->>>>>>> shadow2
+from execution.state_schema.journals import SignalMetric, Veto
+from execution.state_schema.order_journals import Intent
 from execution.state_schema.registry import Entry
 
 
