@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
 
 SUBMIT, CANCEL, FIND = "POST /fapi/v1/order", "DELETE /fapi/v1/order", "GET /fapi/v1/order"
@@ -109,8 +108,3 @@ class Faults:
         if fault.kind == "empty":
             return [] if isinstance(reply, list) else {}
         return reply
-
-    @staticmethod
-    def read(raw: bytes) -> list[Fault]:
-        """Decode a list of faults."""
-        return msgspec.json.decode(raw, type=list[Fault])

@@ -237,7 +237,10 @@ def test_a_clock_that_is_three_seconds_off_is_measured(made: Trading, skew_s: fl
 
 @pytest.mark.parametrize(
     "unseen",
-    [Fault(kind="orders_late", delay_s=9.0), Fault(kind="html", on=(FIND,))],
+    [
+        pytest.param(Fault(kind="orders_late", delay_s=9.0), marks=pytest.mark.full),
+        Fault(kind="html", on=(FIND,)),
+    ],
     ids=lambda it: it.kind,
 )
 def test_an_order_that_cannot_be_looked_up_is_not_given_up(made: Trading, unseen: Fault) -> None:
