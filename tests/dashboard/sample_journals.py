@@ -10,8 +10,8 @@ import sample_state as sample
 
 from execution.clock import ManualClock
 from execution.core.records import RoutePolicy
+from execution.state_schema import cycle_journals, order_journals, registry
 from execution.state_schema import journals as shapes
-from execution.state_schema import order_journals, registry
 
 BY_NAME = {journal.name: journal for journal in registry.JOURNALS}
 QUOTED = RoutePolicy(maker_first=True, taker_bias=0.0, offset_bps=0.5)
@@ -198,7 +198,7 @@ def shadow(ts: float, decision_id: str = "s1", **changes: Any) -> shapes.ShadowD
     return shapes.ShadowDecision(**base | changes)
 
 
-def compare(ts: float, **changes: Any) -> shapes.ComparePoint:
+def compare(ts: float, **changes: Any) -> cycle_journals.ComparePoint:
     base: dict[str, Any] = {
         "ts": ts,
         "run_id": "run-1",
@@ -210,7 +210,7 @@ def compare(ts: float, **changes: Any) -> shapes.ComparePoint:
         "is_warmup": False,
         "shadow_enabled": True,
     }
-    return shapes.ComparePoint(**base | changes)
+    return cycle_journals.ComparePoint(**base | changes)
 
 
 def policy_change(ts: float, **changes: Any) -> order_journals.PolicyChange:
