@@ -227,7 +227,8 @@ class History:
             self._cash = {name: row for name, row in self._cash.items() if row.ts >= since_ts}
             before = _Asked(version, since_ts, now_s, now_s) if asked is None else asked
             self._cash_asked = before.again(now_s, version, since_ts)
-        return tuple(sorted(self._cash.values(), key=lambda row: row.ts))
+        told = (row for row in self._cash.values() if row.ts >= since_ts)
+        return tuple(sorted(told, key=lambda row: row.ts))
 
     def _read_cash(self, since_ts: float) -> None:
         now = self._session.now()

@@ -252,8 +252,8 @@ def order_params(order: NewOrder, *, hedge: bool) -> Params:
     if order.price is not None:
         params["price"] = plain(order.price)
         params["timeInForce"] = "GTX" if order.post_only else "GTC"
-    if hedge:
-        params["positionSide"] = order.position_side
-    elif order.reduce_only:
+    # Also BOTH, in one-way mode: the exchange then refuses an order that was meant for another mode.
+    params["positionSide"] = order.position_side
+    if order.reduce_only and not hedge:
         params["reduceOnly"] = "true"
     return params

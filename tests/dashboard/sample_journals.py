@@ -190,8 +190,10 @@ def shadow(ts: float, decision_id: str = "s1", **changes: Any) -> shapes.ShadowD
         "strategy": "trend",
         "symbol": "BTCUSDT",
         "position_side": "LONG",
+        "side": "BUY",
         "action": "entry",
         "mark_price": 94_000.0,
+        "touch": None,
         "live": judged(4.0),
         "shadow": judged(4.0),
     }
@@ -207,6 +209,7 @@ def compare(ts: float, **changes: Any) -> cycle_journals.ComparePoint:
         "agreement_pct": 95.5,
         "size_diff_mean": -0.1,
         "slippage_diff_mean_bps": 0.3,
+        "difference_mean_usd": 0.12,
         "is_warmup": False,
         "shadow_enabled": True,
     }
@@ -227,27 +230,8 @@ def policy_change(ts: float, **changes: Any) -> order_journals.PolicyChange:
     return order_journals.PolicyChange(**base | changes)
 
 
-def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
-    """Return records of every journal that a page reads, by its name."""
-    flags = shapes.FlagsStart(
-        ts=now - 900,
-        run_id="run-1",
-        process="executor",
-        engine_version=sample.VERSION,
-        flags=sample.FLAGS,
-    )
-    act = shapes.OperatorAct(
-        ts=now - 800,
-        run_id="run-1",
-        act="risk reset",
-        user="ann",
-        reason="new month",
-        outcome="done",
-    )
+def of_orders(now: float) -> dict[str, tuple[Any, ...]]:
     return {
-        "nav": tuple(sample.nav_point(now - 60 * (60 - minute)) for minute in range(60)),
-        "alerts": (),
-        "signal_metrics": (signal(now - 900),),
         "orders_attempted": (
             intent(now - 900),
             intent(now - 700, "v1", symbol="SOLUSDT", position_side="SHORT", side="SELL"),
@@ -295,6 +279,31 @@ def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
             ),
             policy_change(now - 350),
         ),
+    }
+
+
+def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
+    """Return records of every journal that a page reads, by its name."""
+    flags = shapes.FlagsStart(
+        ts=now - 900,
+        run_id="run-1",
+        process="executor",
+        engine_version=sample.VERSION,
+        flags=sample.FLAGS,
+    )
+    act = shapes.OperatorAct(
+        ts=now - 800,
+        run_id="run-1",
+        act="risk reset",
+        user="ann",
+        reason="new month",
+        outcome="done",
+    )
+    return {
+        "nav": tuple(sample.nav_point(now - 60 * (60 - minute)) for minute in range(60)),
+        "alerts": (),
+        "signal_metrics": (signal(now - 900),),
+        **of_orders(now),
         "pipeline_v6_shadow": (
             shadow(now - 900),
             shadow(now - 800, "s2", shadow=judged(0.0, "net_cap")),

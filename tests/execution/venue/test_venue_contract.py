@@ -253,6 +253,13 @@ def test_a_refused_order_does_not_exist(trader: Trader, why: str) -> None:
     assert seen.account.wallet_usd == 10_000
 
 
+def test_the_other_modes_position_side_is_refused(trader: Trader) -> None:
+    other = "BOTH" if trader.place.mode == "hedge" else "LONG"
+    answer = trader.submit("hgp-a-1", position_side=other)
+    assert isinstance(answer, Rejected)
+    assert answer.code == "-4061"
+
+
 def test_a_client_id_is_taken_while_its_order_is_open(trader: Trader) -> None:
     price = trader.far()
     trader.submit("hgp-a-1", price=price)
@@ -292,6 +299,7 @@ def test_funding_is_a_row_of_cash_by_its_own_id(trader: Trader) -> None:
     assert row.amount == seen.account.wallet_usd - before < 0
     assert begun_ts - 1 <= row.ts <= place.clock.now()
     assert trader.venue.cash(begun_ts - 1) == rows
+    assert trader.venue.cash(place.clock.now() + 1) == ()
 
 
 def test_the_wallet_is_what_trades_and_cash_say(trader: Trader) -> None:
