@@ -268,6 +268,25 @@ def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
                 reasons=("side_blocked", "max_concurrent"),
             ),
         ),
+        **_worked(now),
+        "pipeline_v6_shadow": (
+            shadow(now - 900),
+            shadow(now - 800, "s2", shadow=judged(0.0, "net_cap")),
+            shadow(now - 700, "s3", shadow=judged(2.0, clamped_by="gross_cap")),
+            shadow(now - 600, "s4", live=None),
+        ),
+        "pipeline_v6_compare": (
+            compare(now - 1_800, agreement_pct=None, sample_size=0),
+            compare(now - 900),
+        ),
+        "flags": (flags,),
+        "audit": (act,),
+    }
+
+
+def _worked(now: float) -> Mapping[str, tuple[Any, ...]]:
+    """Return what became of the orders that were sent."""
+    return {
         "orders_executed": (
             order(shapes.Ack, now - 900),
             fill(now - 896),
@@ -288,18 +307,6 @@ def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
             ),
             policy_change(now - 350),
         ),
-        "pipeline_v6_shadow": (
-            shadow(now - 900),
-            shadow(now - 800, "s2", shadow=judged(0.0, "net_cap")),
-            shadow(now - 700, "s3", shadow=judged(2.0, clamped_by="gross_cap")),
-            shadow(now - 600, "s4", live=None),
-        ),
-        "pipeline_v6_compare": (
-            compare(now - 1_800, agreement_pct=None, sample_size=0),
-            compare(now - 900),
-        ),
-        "flags": (flags,),
-        "audit": (act,),
     }
 
 
