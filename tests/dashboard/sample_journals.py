@@ -10,8 +10,10 @@ import sample_state as sample
 
 from execution.clock import ManualClock
 from execution.core.records import RoutePolicy
-from execution.state_schema import cycle_journals, order_journals, registry
 from execution.state_schema import journals as shapes
+from execution.state_schema import cycle_journals
+from execution.state_schema import order_journals
+from execution.state_schema import registry
 
 BY_NAME = {journal.name: journal for journal in registry.JOURNALS}
 QUOTED = RoutePolicy(maker_first=True, taker_bias=0.0, offset_bps=0.5)
@@ -230,58 +232,6 @@ def policy_change(ts: float, **changes: Any) -> order_journals.PolicyChange:
     return order_journals.PolicyChange(**base | changes)
 
 
-def of_orders(now: float) -> dict[str, tuple[Any, ...]]:
-    return {
-        "orders_attempted": (
-            intent(now - 900),
-            intent(now - 700, "v1", symbol="SOLUSDT", position_side="SHORT", side="SELL"),
-            intent(now - 20, "d2", symbol="ETHUSDT", qty=0.3),
-        ),
-        "risk_vetoes": (
-            veto(now - 700),
-            veto(now - 695, "v2"),
-            veto(now - 320, "v3"),
-            veto(
-                now - 200,
-                "v4",
-                symbol="LAYERUSDT",
-                reason="side_blocked",
-                limit="allowed",
-                observed="SHORT",
-                unit="side",
-                reasons=("side_blocked", "max_concurrent"),
-            ),
-        ),
-        "orders_executed": (
-            order(order_journals.Ack, now - 900),
-            fill(now - 896),
-            order(order_journals.Ack, now - 20, "d2", symbol="ETHUSDT", qty=0.3),
-            order(
-                order_journals.Reject,
-                now - 500,
-                "d3",
-                state="REJECTED",
-                reason="refused",
-                code="-2019",
-            ),
-            close(now - 300),
-        ),
-        "order_metrics": (
-            route(now - 896),
-            route(
-                now - 400,
-                "d4",
-                symbol="ETHUSDT",
-                maker_qty=0.0,
-                taker_qty=0.012,
-                cost_bps=7.5,
-                time_to_fill_s=9.0,
-            ),
-            policy_change(now - 350),
-        ),
-    }
-
-
 def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
     """Return records of every journal that a page reads, by its name."""
     flags = shapes.FlagsStart(
@@ -303,7 +253,27 @@ def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
         "nav": tuple(sample.nav_point(now - 60 * (60 - minute)) for minute in range(60)),
         "alerts": (),
         "signal_metrics": (signal(now - 900),),
-        **of_orders(now),
+        "orders_attempted": (
+            intent(now - 900),
+            intent(now - 700, "v1", symbol="SOLUSDT", position_side="SHORT", side="SELL"),
+            intent(now - 20, "d2", symbol="ETHUSDT", qty=0.3),
+        ),
+        "risk_vetoes": (
+            veto(now - 700),
+            veto(now - 695, "v2"),
+            veto(now - 320, "v3"),
+            veto(
+                now - 200,
+                "v4",
+                symbol="LAYERUSDT",
+                reason="side_blocked",
+                limit="allowed",
+                observed="SHORT",
+                unit="side",
+                reasons=("side_blocked", "max_concurrent"),
+            ),
+        ),
+        **_worked(now),
         "pipeline_v6_shadow": (
             shadow(now - 900),
             shadow(now - 800, "s2", shadow=judged(0.0, "net_cap")),
@@ -316,6 +286,32 @@ def journals(now: float) -> Mapping[str, tuple[Any, ...]]:
         ),
         "flags": (flags,),
         "audit": (act,),
+    }
+
+
+def _worked(now: float) -> Mapping[str, tuple[Any, ...]]:
+    """Return what became of the orders that were sent."""
+    return {
+        "orders_executed": (
+            order(order_journals.Ack, now - 900),
+            fill(now - 896),
+            order(order_journals.Ack, now - 20, "d2", symbol="ETHUSDT", qty=0.3),
+            order(order_journals.Reject, now - 500, "d3", state="REJECTED", reason="refused", code="-2019"),
+            close(now - 300),
+        ),
+        "order_metrics": (
+            route(now - 896),
+            route(
+                now - 400,
+                "d4",
+                symbol="ETHUSDT",
+                maker_qty=0.0,
+                taker_qty=0.012,
+                cost_bps=7.5,
+                time_to_fill_s=9.0,
+            ),
+            policy_change(now - 350),
+        ),
     }
 
 

@@ -299,6 +299,6 @@ def test_an_order_says_what_the_mode_wants_to_hear(fields, hedge: bool, wanted) 
     assert wanted.items() <= params.items()
     assert params["quantity"] == "0.01"
     assert params["newClientOrderId"] == "hgt-a-1"
-    assert ("positionSide" in params) == hedge
+    assert params["positionSide"] == fields.get("position_side", "LONG")
     assert ("reduceOnly" in params) == (not hedge and bool(fields.get("reduce_only")))
     assert ("price" in params) == ("timeInForce" in params) == (fields.get("price", 1) is not None)
