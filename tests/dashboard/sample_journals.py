@@ -10,10 +10,8 @@ import sample_state as sample
 
 from execution.clock import ManualClock
 from execution.core.records import RoutePolicy
+from execution.state_schema import cycle_journals, order_journals, registry
 from execution.state_schema import journals as shapes
-from execution.state_schema import cycle_journals
-from execution.state_schema import order_journals
-from execution.state_schema import registry
 
 BY_NAME = {journal.name: journal for journal in registry.JOURNALS}
 QUOTED = RoutePolicy(maker_first=True, taker_bias=0.0, offset_bps=0.5)
@@ -296,7 +294,14 @@ def _worked(now: float) -> Mapping[str, tuple[Any, ...]]:
             order(order_journals.Ack, now - 900),
             fill(now - 896),
             order(order_journals.Ack, now - 20, "d2", symbol="ETHUSDT", qty=0.3),
-            order(order_journals.Reject, now - 500, "d3", state="REJECTED", reason="refused", code="-2019"),
+            order(
+                order_journals.Reject,
+                now - 500,
+                "d3",
+                state="REJECTED",
+                reason="refused",
+                code="-2019",
+            ),
             close(now - 300),
         ),
         "order_metrics": (

@@ -189,7 +189,28 @@ def test_the_inbox_through_the_process_and_its_deaths(tmp_path: Path):
     process.start()
     try:
         assert (log_dir / "run").stat().st_mode & 0o777 == 0o700
+<<<<<<< HEAD
         put(log_dir, *every_kind())
+=======
+        put(
+            log_dir,
+            "garbage",
+            "[]",
+            "x" * 5000,
+            "y" * 400_000,
+            '{"id": "half", "ts": 1',
+            '{"id": "unshaped", "order": "BUY EVERYTHING"}',
+            intent("over", size_frac=1.01),
+            intent("late", ts=time.time() - 700),
+            intent("expired", valid_until_ts=time.time() - 1),
+            intent("stranger", strategy="somebody"),
+            intent("elsewhere", symbol="LAYERUSDT"),
+            intent("nowhere", symbol="DOGEUSDT"),
+            intent("leave", action="exit", stop_bps=None, take_profit_bps=None),
+            intent("good"),
+            intent("good"),
+        )
+>>>>>>> signals
         process.wait_for("every answer", lambda: len(results(log_dir)) >= 9)
         found = {name: outcomes(log_dir, name) for name in ("good", "late", "nowhere", "unshaped")}
         assert [outcome for outcome, _ in found["good"]] == ["accepted"]
@@ -199,9 +220,7 @@ def test_the_inbox_through_the_process_and_its_deaths(tmp_path: Path):
         assert found["unshaped"][0][1].startswith("not an intent:")
         for name in ("over", "expired", "stranger", "elsewhere", "leave"):
             assert [outcome for outcome, _ in outcomes(log_dir, name)] == ["refused"], name
-        process.wait_for(
-            "the lines without a name to be counted", lambda: errors(process, "inbox") > 0
-        )
+        process.wait_for("the nameless lines", lambda: errors(process, "inbox") > 0)
         (good,) = [each for each in results(log_dir) if each.id == "good"]
         assert entries(log_dir) == [good.decision_id]
         acks = {each["decision_id"] for each in journal(log_dir, "orders_executed")}
