@@ -161,37 +161,12 @@ def wait_until_gone(pids: list[int]) -> None:
         time.sleep(0.02)
 
 
-def every_kind() -> list[str]:
-    """Return lines of which one is an intent that can be taken, twice."""
-    late = {"ts": time.time() - 700, "valid_until_ts": time.time() + 300}
-    return [
-        "garbage",
-        "[]",
-        "x" * 5000,
-        "y" * 400_000,
-        '{"id": "half", "ts": 1',
-        '{"id": "unshaped", "order": "BUY EVERYTHING"}',
-        intent("over", size_frac=1.01),
-        intent("late", **late),
-        intent("expired", valid_until_ts=time.time() - 1),
-        intent("stranger", strategy="somebody"),
-        intent("elsewhere", symbol="LAYERUSDT"),
-        intent("nowhere", symbol="DOGEUSDT"),
-        intent("leave", action="exit", stop_bps=None, take_profit_bps=None),
-        intent("good"),
-        intent("good"),
-    ]
-
-
 def test_the_inbox_through_the_process_and_its_deaths(tmp_path: Path):
     process = executor(tmp_path, INBOX, {})
     log_dir = process.log_dir
     process.start()
     try:
         assert (log_dir / "run").stat().st_mode & 0o777 == 0o700
-<<<<<<< HEAD
-        put(log_dir, *every_kind())
-=======
         put(
             log_dir,
             "garbage",
@@ -210,7 +185,6 @@ def test_the_inbox_through_the_process_and_its_deaths(tmp_path: Path):
             intent("good"),
             intent("good"),
         )
->>>>>>> signals
         process.wait_for("every answer", lambda: len(results(log_dir)) >= 9)
         found = {name: outcomes(log_dir, name) for name in ("good", "late", "nowhere", "unshaped")}
         assert [outcome for outcome, _ in found["good"]] == ["accepted"]
