@@ -69,7 +69,8 @@ class Ledger(LedgerViews):
         approved = plan.approved
         intent = approved.intent
         # What its earlier attempts filled is counted in a route, so it is counted in its quantity.
-        filled = sum((o.filled_qty for o in self._attempts(intent.decision_id)), ZERO)
+        earlier = self._attempts(intent.decision_id)
+        filled = sum((order.filled_qty for order in earlier), ZERO)
         row = IntentRow(
             decision_id=intent.decision_id,
             ts=now,
@@ -87,6 +88,7 @@ class Ledger(LedgerViews):
             retry_s=plan.retry_s,
             done=False,
             tuning=to_json(plan.tuning),
+            first_attempt=len(earlier) + 1,
         )
         with self.transaction():
             self._insert("intents", row, "REPLACE" if intent.reduce_only else "IGNORE")
@@ -96,9 +98,12 @@ class Ledger(LedgerViews):
         key = (route.decision_id,)
         with self.transaction():
             self._db.execute("UPDATE intents SET done = 1 WHERE decision_id = ?", key)
-        row = self._db.execute("SELECT ts FROM intents WHERE decision_id = ?", key).fetchone()
+        row = self._db.execute(
+            "SELECT ts, first_attempt FROM intents WHERE decision_id = ?", key
+        ).fetchone()
         # An exit may have been worked and finished before: its earlier orders are told already.
-        orders = [o for o in self._attempts(route.decision_id) if o.signed_ts >= row["ts"]]
+        attempts = self._attempts(route.decision_id)
+        orders = [order for order in attempts if order.attempt >= row["first_attempt"]]
         trades = [
             of_row(fill, Trade)
             for order in orders

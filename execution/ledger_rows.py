@@ -33,6 +33,7 @@ MIGRATIONS = {
     # What was transferred until now is in the anchors already.
     2: """
 ALTER TABLE intents ADD COLUMN tuning TEXT NOT NULL DEFAULT 'null';
+ALTER TABLE intents ADD COLUMN first_attempt INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE anchors ADD COLUMN transfers_usd TEXT NOT NULL DEFAULT '0';
 ALTER TABLE anchors ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE anchors ADD COLUMN stopped_ts REAL;
@@ -48,7 +49,7 @@ CREATE TABLE intents (
     position_side TEXT NOT NULL, side TEXT NOT NULL, action TEXT NOT NULL, qty TEXT NOT NULL,
     mark_price REAL NOT NULL, reduce_only INTEGER NOT NULL, position_id TEXT,
     exit TEXT NOT NULL, legs TEXT NOT NULL, retry_s REAL, done INTEGER NOT NULL,
-    tuning TEXT NOT NULL DEFAULT 'null') STRICT;
+    tuning TEXT NOT NULL DEFAULT 'null', first_attempt INTEGER NOT NULL DEFAULT 1) STRICT;
 CREATE INDEX intents_open ON intents (decision_id) WHERE done = 0;
 CREATE INDEX intents_entries ON intents (ts) WHERE action = 'entry';
 CREATE TABLE orders (
@@ -86,7 +87,10 @@ CREATE TABLE anchors (
 
 
 class IntentRow(Struct, frozen=True):
-    """One row of `intents`; `exit`, `legs` and `tuning` are JSON."""
+    """One row of `intents`; `exit`, `legs` and `tuning` are JSON.
+
+    `first_attempt` is the number of the first order since it was opened, the last time if again.
+    """
 
     decision_id: str
     ts: float
@@ -104,6 +108,7 @@ class IntentRow(Struct, frozen=True):
     retry_s: float | None
     done: bool
     tuning: str
+    first_attempt: int
 
 
 class LegRow(Struct, frozen=True):

@@ -347,6 +347,15 @@ def test_a_finished_exit_can_be_opened_again_for_what_is_still_there(ledger: Led
     assert (route.qty, route.filled_qty, route.attempts) == (3, 2, 1)
 
 
+def test_a_route_that_is_over_tells_its_own_orders_and_no_others(ledger: Ledger) -> None:
+    """The look that an order is signed by can be older than the opening of its route."""
+    for attempt, since_s in ((1, 0.5), (2, 1.5)):
+        ledger.open_route(builders.plan(builders.leaving("3")), NOW + since_s)
+        prepare(ledger, "x1", attempt=attempt, side="SELL", qty=Decimal(3))
+        end = ledger.close_route(ledger.routes()["x1"])
+        assert [order.attempt for order in end.orders] == [attempt]
+
+
 def test_an_entry_is_opened_once_even_by_a_process_that_forgot(ledger: Ledger) -> None:
     ledger.open_route(builders.plan(), NOW)
     ledger.close_route(ledger.routes()["d1"])

@@ -140,7 +140,8 @@ def test_a_ledger_of_the_first_schema_is_brought_to_this_one_with_everything_in_
     older.execute("ALTER TABLE orders DROP COLUMN clean_lookups")
     for column in ("transfers_usd", "stopped", "stopped_ts", "resets"):
         older.execute(f"ALTER TABLE anchors DROP COLUMN {column}")
-    older.execute("ALTER TABLE intents DROP COLUMN tuning")
+    for column in ("tuning", "first_attempt"):
+        older.execute(f"ALTER TABLE intents DROP COLUMN {column}")
     older.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
     older.commit()
     older.close()
