@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from execution.core.payloads.run import RiskWatch
+from execution.core.payloads.risk_watch import RiskWatch
 from execution.core.position_mode import PositionMode
 from execution.core.promotion import Promotion
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from execution.core.compare import Deciding
 from execution.core.payloads.day_figures import DayFigures
+from execution.core.payloads.risk_watch import RiskWatch
 from execution.core.policy import Policy
 from execution.core.seam import VenueHealth
 from execution.state_schema.envelope import Mode, V6Flags
@@ -23,12 +24,6 @@ from execution.state_schema.intel_files import (
 )
 
 T = TypeVar("T")
-
-
-class RiskWatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """When risk is worth a word."""
-
-    veto_everything_s: Annotated[float, Meta(gt=0, le=604_800)]
 
 
 class RunInfo(Struct, frozen=True):
