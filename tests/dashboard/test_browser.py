@@ -254,7 +254,7 @@ def test_a_link_leads_to_an_order_and_what_is_asked_is_in_the_address(suite, ope
     )
     page = open_page(path="orders?order=d1&symbol=BTCUSDT")
     wait_for_text(page, "Order d1")
-    assert page.get_by_label("Symbol").input_value() == "BTCUSDT"
+    sync_api.expect(page.get_by_label("Symbol")).to_have_value("BTCUSDT", timeout=20_000)
     asked = page.get_by_label("Order", exact=True)
     asked.fill("hgp-d3-1")
     asked.press("Enter")

@@ -140,7 +140,11 @@ def hostile(now: float) -> dict[str, tuple[object, ...]]:
         ),
         "orders_executed": (
             sample_journals.order(
-                sample_journals.shapes.Reject, now - 8, HOSTILE, code=HOSTILE, symbol=HOSTILE
+                sample_journals.order_journals.Reject,
+                now - 8,
+                HOSTILE,
+                code=HOSTILE,
+                symbol=HOSTILE,
             ),
             sample_journals.close(now - 7, **name),
         ),

@@ -197,10 +197,12 @@ def test_a_first_up_makes_a_private_env_and_keeps_an_existing_one(suite: Suite) 
 
 
 def keep_one_test(suite: Suite) -> None:
-    conftest = (suite.project / "tests" / "conftest.py").read_text()
+    needed = ("conftest.py", "exchange/planted.py")
+    kept = {path: (suite.project / "tests" / path).read_text() for path in needed}
     shutil.rmtree(suite.project / "tests")
-    (suite.project / "tests").mkdir()
-    (suite.project / "tests" / "conftest.py").write_text(conftest)
+    (suite.project / "tests" / "exchange").mkdir(parents=True)
+    for path, text in kept.items():
+        (suite.project / "tests" / path).write_text(text)
     (suite.project / "tests" / "test_one.py").write_text(
         "import pytest\n\n\ndef test_short(): ...\n\n\n@pytest.mark.full\ndef test_long(): ...\n"
     )

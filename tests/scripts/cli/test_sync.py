@@ -144,10 +144,10 @@ def test_a_pulled_folder_holds_the_contract(pulled: Path, book: Suite) -> None:
 def test_the_page_and_the_tools_read_it_as_a_mirror(
     pulled: Path, book: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = Reader(pulled, ManualClock(book.clock.now())).read()
+    seen = Reader(pulled, ManualClock(book.clock.now())).read(registry.NAV_SERIES)
     assert isinstance(seen.mirror, Mirror)
     assert seen.mirror.source.endswith("/hedge/dev")
-    assert [(point.ts, point.nav_usd) for point in seen.nav_points] == points_in_journal(book)
+    assert [(point.ts, point.nav_usd) for point in seen.journals["nav"]] == points_in_journal(book)
     monkeypatch.setenv("HEDGE_LOG_DIR", str(pulled))
     shown = CliRunner().invoke(status.status, ["--json"])
     assert json.loads(shown.output)["nav"]["content"]["nav"] == seen.of(registry.NAV).nav  # type: ignore[union-attr]

@@ -136,5 +136,5 @@ def test_an_entry_worth_more_than_any_account_is_refused_and_not_clamped() -> No
 
 def test_every_check_is_asked_here() -> None:
     asked = {row[0] for row in ENTRY}
-    assert {check.__name__ for check in checks.ENTRY} - asked == {"bad_number"}
+    assert {check.__name__ for check in checks.ENTRY} - asked == {"bad_number", "crosses_zero"}
     assert {check.__name__ for check in checks.VALIDITY} == {row[0] for row in EXIT}
