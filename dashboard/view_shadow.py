@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from dashboard import records, trouble
-from dashboard.comparison import Agreement, Beyond, Result, beyond
 from dashboard.seen import Seen
 from dashboard.shown import (
     UNKNOWN,
@@ -29,7 +28,13 @@ from dashboard.shown import (
     usd,
 )
 from execution.state_schema import registry
-from execution.state_schema.files import CompareSummary, Stats
+from execution.state_schema.files import (
+    AgreementRow,
+    CompareSummary,
+    Counterfactual,
+    ResultRow,
+    Stats,
+)
 from execution.state_schema.journals import Judgement, ShadowDecision
 from execution.state_store import Unreadable
 
@@ -93,18 +98,17 @@ def gates(seen: Seen, now: float) -> Facts:
     found = seen.of(registry.COMPARE_SUMMARY)
     if isinstance(found, Unreadable):
         return Facts((("Comparison", UNKNOWN),), absent(found))
-    more = beyond(found)
     return Facts(
         (
             ("Shadow", "deciding" if found.shadow_enabled else "off: nothing new is compared"),
             ("Warm-up", _warm(found)),
             ("Pairs", f"{count(found.sample_size)}, at least {count(found.min_sample_size)}"),
             ("Agreement", pct(found.agreement_pct)),
-            ("New breaches", _known(more.new_breaches)),
-            ("Results", _results(more)),
-            ("Difference", _difference(more)),
-            ("Live policy", more.live_policy or UNKNOWN),
-            ("Candidate", more.shadow_policy or UNKNOWN),
+            ("New breaches", count(found.new_breaches)),
+            ("Results", _results(found.counterfactual)),
+            ("Difference", _difference(found.counterfactual)),
+            ("Live policy", found.live_policy),
+            ("Candidate", found.shadow_policy or UNKNOWN),
         ),
         _age(seen, now),
     )
@@ -114,23 +118,16 @@ def _warm(found: CompareSummary) -> str:
     return found.warmup_reason or "running" if found.is_warmup else "over"
 
 
-def _known(number: int | None) -> str:
-    return UNKNOWN if number is None else count(number)
-
-
-def _results(more: Beyond) -> str:
-    found = more.counterfactual
-    if found is None:
-        return UNKNOWN
+def _results(found: Counterfactual) -> str:
     parts = f"{count(found.pending)} pending, {count(found.unmeasured)} not measurable"
     return f"{count(found.difference_usd.n)} at {duration(found.horizon_s)}, {parts}"
 
 
-def _difference(more: Beyond) -> str:
-    found = more.counterfactual
-    if found is None or found.difference_usd.mean is None:
+def _difference(found: Counterfactual) -> str:
+    mean_usd = found.difference_usd.mean
+    if mean_usd is None:
         return UNKNOWN
-    return f"{usd(found.difference_usd.mean, signed=True)} a decision, shadow minus live"
+    return f"{usd(mean_usd, signed=True)} a decision, shadow minus live"
 
 
 def head(seen: Seen, now: float) -> Facts:
@@ -171,14 +168,13 @@ def parts(seen: Seen, now: float) -> Table:
     found = seen.of(registry.COMPARE_SUMMARY)
     if isinstance(found, Unreadable):
         return Table(PART_COLUMNS, (), absent(found), "The comparison is unknown.")
-    more = beyond(found)
-    groups: list[tuple[str, str, Agreement]] = [
-        *(("symbol", name, row) for name, row in (more.by_symbol or {}).items()),
-        *(("strategy", name, row) for name, row in (more.by_strategy or {}).items()),
-        *([] if more.routes is None else [("routes", "all", more.routes)]),
+    groups: list[tuple[str, str, AgreementRow]] = [
+        *(("symbol", name, row) for name, row in found.by_symbol.items()),
+        *(("strategy", name, row) for name, row in found.by_strategy.items()),
+        ("routes", "all", found.routes),
     ]
     rows = tuple((of, name, count(row.n), amount(row.agreement_pct)) for of, name, row in groups)
-    return Table(PART_COLUMNS, rows, _age(seen, now), "Not measured by this version.")
+    return Table(PART_COLUMNS, rows, _age(seen, now), "")
 
 
 REASON_COLUMNS: Final = (Column("Differing because of"), Column("Decisions", right=True))
@@ -189,10 +185,9 @@ def reasons(seen: Seen, now: float) -> Table:
     found = seen.of(registry.COMPARE_SUMMARY)
     if isinstance(found, Unreadable):
         return Table(REASON_COLUMNS, (), absent(found), "The comparison is unknown.")
-    more = beyond(found)
     alone = (
-        ("wanted by live alone", more.live_alone),
-        ("wanted by shadow alone", more.shadow_alone),
+        ("wanted by live alone", found.live_alone),
+        ("wanted by shadow alone", found.shadow_alone),
     )
     ordered = sorted(found.by_reason.items(), key=lambda each: (-each[1], each[0]))
     rows = [(spaced(reason), count(n)) for reason, n in ordered]
@@ -213,13 +208,11 @@ def counterfactual(seen: Seen, now: float) -> Table:
     found = seen.of(registry.COMPARE_SUMMARY)
     if isinstance(found, Unreadable):
         return Table(RESULT_COLUMNS, (), absent(found), "The comparison is unknown.")
-    more = beyond(found).counterfactual
-    if more is None:
-        return Table(RESULT_COLUMNS, (), _age(seen, now), "Not measured by this version.")
-    difference = more.difference_usd
+    results = found.counterfactual
+    difference = results.difference_usd
     rows = (
-        _result("live alone", more.live_only),
-        _result("shadow alone", more.shadow_only),
+        _result("live alone", results.live_only),
+        _result("shadow alone", results.shadow_only),
         (
             "shadow minus live",
             count(difference.n),
@@ -232,7 +225,7 @@ def counterfactual(seen: Seen, now: float) -> Table:
     return Table(RESULT_COLUMNS, rows, _age(seen, now), "")
 
 
-def _result(name: str, row: Result) -> tuple[str, ...]:
+def _result(name: str, row: ResultRow) -> tuple[str, ...]:
     return (
         name,
         count(row.n),

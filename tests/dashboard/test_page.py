@@ -208,7 +208,6 @@ def test_a_copy_of_the_project_draws_itself_and_not_the_installed_one(tmp_path):
 # ---------------------------------------------------------------- the rules of this folder
 
 PURE = (
-    "comparison",
     "nav_series",
     "records",
     "seen",

@@ -6,7 +6,6 @@ import sample_journals
 import sample_state as sample
 
 from dashboard import view_shadow
-from dashboard.comparison import Beyond, beyond
 from dashboard.seen import Seen
 from execution.state_schema import files
 from execution.state_store import Unreadable
@@ -106,7 +105,7 @@ def test_warm_up_is_a_bar(changes, name, frac):
 
 def test_what_the_orders_came_to_is_drawn_whole():
     found = summary()
-    assert beyond(found) == msgspec.convert(MORE, Beyond)
+    assert msgspec.convert(found, More, from_attributes=True) == msgspec.convert(MORE, More)
     what = seen(found)
     facts = dict(view_shadow.gates(what, NOW).rows)
     assert facts["New breaches"] == "0"
