@@ -14,7 +14,6 @@ if sys.path[0] != str(Path(__file__).resolve().parents[1]):
 
 from dashboard import drawing, intel, live, orders, overview, positions, risk, shadow, system
 from execution.errors import ConfigError
-from execution.state_schema import registry
 
 
 def main() -> None:
@@ -27,21 +26,28 @@ def main() -> None:
         drawing.refusal(str(error))
         return
     pages = [
+        st.Page(live.page(overview.draw, *overview.JOURNALS), title="Overview", default=True),
         st.Page(
-            live.page(overview.draw, registry.NAV_SERIES),
-            title="Overview",
-            url_path="overview",
-            default=True,
+            live.page(positions.draw, *positions.JOURNALS, downloads=positions.DOWNLOADS),
+            title="Positions",
+            url_path="positions",
         ),
         st.Page(
-            live.page(positions.draw, *positions.JOURNALS), title="Positions", url_path="positions"
+            live.page(risk.draw, *risk.JOURNALS, downloads=risk.DOWNLOADS),
+            title="Risk",
+            url_path="risk",
         ),
-        st.Page(live.page(risk.draw, *risk.JOURNALS), title="Risk", url_path="risk"),
         st.Page(
-            live.page(orders.draw, *orders.JOURNALS), title="Orders & router", url_path="orders"
+            live.page(orders.draw, *orders.JOURNALS, downloads=orders.DOWNLOADS),
+            title="Orders & router",
+            url_path="orders",
         ),
         st.Page(live.page(intel.draw, *intel.JOURNALS), title="Intel", url_path="intel"),
-        st.Page(live.page(shadow.draw, *shadow.JOURNALS), title="Shadow", url_path="shadow"),
+        st.Page(
+            live.page(shadow.draw, *shadow.JOURNALS, downloads=shadow.DOWNLOADS),
+            title="Shadow",
+            url_path="shadow",
+        ),
         st.Page(
             live.page(system.draw, *system.JOURNALS, logs=True), title="System", url_path="system"
         ),

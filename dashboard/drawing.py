@@ -7,7 +7,7 @@ text; a key is made of fixed words and numbers, never of a payload.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -211,13 +211,15 @@ def field(label: str, name: str, hint: str) -> str:
     return asked.strip()
 
 
-def download(name: str, write: Callable[[], str]) -> None:
-    """Offer a CSV file that is made when it is asked for."""
-    st.download_button(
-        "CSV",
-        data=write,
-        file_name=f"{name}.csv",
-        mime="text/csv",
-        key=f"download_{name}",
-        on_click="ignore",
-    )
+def downloads(makers: Mapping[str, Callable[[], str]]) -> None:
+    """Offer CSV files by their names, each made when it is asked for."""
+    with st.container(key="downloads"):
+        for name, make in makers.items():
+            st.download_button(
+                f"{name}.csv",
+                data=make,
+                file_name=f"{name}.csv",
+                mime="text/csv",
+                key=f"download_{name}",
+                on_click="ignore",
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from dashboard import drawing, view_model
+from dashboard.downloads import Download, maker
 from dashboard.reading import Reader
 from dashboard.seen import Seen, Viewer
 from execution import settings, v6_flags
@@ -44,7 +45,12 @@ def start() -> tuple[Settings, Viewer]:
     return found, viewer
 
 
-def page(draw: Draw, *journals: Journal[Any], logs: bool = False) -> Callable[[], None]:
+def page(
+    draw: Draw,
+    *journals: Journal[Any],
+    logs: bool = False,
+    downloads: Sequence[Download] = (),
+) -> Callable[[], None]:
     """Return a page that draws the common frame and then its own part, at every refresh.
 
     It reads `journals` besides the state files, and the processes' logs where it asks for them.
@@ -63,7 +69,15 @@ def page(draw: Draw, *journals: Journal[Any], logs: bool = False) -> Callable[[]
         draw(seen, viewer, now)
 
     def run() -> None:
-        st.fragment(redraw, run_every=start()[1].refresh_s)()
+        found, viewer = start()
+        st.fragment(redraw, run_every=viewer.refresh_s)()
+
+        def look() -> Seen:
+            # On a thread of its own, at the time of the click: the session's reader is not lent.
+            return Reader(found.log_dir, CLOCK).read(*journals)
+
+        # Outside of what redraws itself, where a button's file would change under the click.
+        drawing.downloads({each.name: maker(each, look) for each in downloads})
 
     return run
 

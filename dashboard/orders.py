@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, csv_text, drawing, view_orders, view_router
+from dashboard import charts, drawing, view_orders, view_router
+from dashboard.downloads import Download
 from dashboard.seen import Seen, Viewer
 from execution.state_schema import registry
 
 JOURNALS = view_orders.JOURNALS
+DOWNLOADS = (Download("orders", lambda seen: seen.records(registry.ORDERS_EXECUTED)),)
 
 
 def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
@@ -22,9 +24,6 @@ def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
     found = view_orders.table(seen, now, symbol)
     with drawing.panel("orders", "Newest orders, by decision", found.age):
         drawing.table("orders", found)
-        told = seen.records(registry.ORDERS_EXECUTED)
-        if told:
-            drawing.download("orders", lambda: csv_text.write(told))
     wide, narrow = st.columns([2, 1], gap="small")
     with wide:
         costs = view_router.costs(seen, now, symbol)

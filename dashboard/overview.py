@@ -7,6 +7,9 @@ import streamlit as st
 from dashboard import charts, drawing, view_model, view_positions, view_risk, view_suite
 from dashboard.nav_series import nav_series
 from dashboard.seen import Seen, Viewer
+from execution.state_schema import registry
+
+JOURNALS = (registry.NAV_SERIES,)
 
 
 def draw(seen: Seen, viewer: Viewer, now: float) -> None:

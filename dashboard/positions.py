@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dashboard import csv_text, drawing, view_positions
+from collections.abc import Iterable
+
+from dashboard import drawing, view_positions
+from dashboard.downloads import Download
 from dashboard.seen import Seen, Viewer
 from execution.state_schema import registry
+from execution.state_schema.files import PositionRow
 from execution.state_schema.order_journals import Close
 from execution.state_store import Unreadable
 
+
+def _held(seen: Seen) -> Iterable[PositionRow]:
+    found = seen.of(registry.POSITIONS)
+    return () if isinstance(found, Unreadable) or not found.known else found.rows
+
+
+def _closed(seen: Seen) -> Iterable[Close]:
+    return (each for each in seen.records(registry.ORDERS_EXECUTED) if isinstance(each, Close))
+
+
 JOURNALS = (registry.ORDERS_EXECUTED,)
+DOWNLOADS = (Download("positions", _held), Download("closed", _closed))
 
 
 def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
@@ -19,12 +34,6 @@ def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
     held = view_positions.positions(seen, now, symbol)
     with drawing.panel("positions", "Open legs", held.age):
         drawing.table("positions", held)
-        found = seen.of(registry.POSITIONS)
-        if not isinstance(found, Unreadable) and found.known and found.rows:
-            drawing.download("positions", lambda: csv_text.write(found.rows))
     closed = view_positions.closed(seen, now, symbol)
     with drawing.panel("closed", "Closed in 24 hours", closed.age):
         drawing.table("closed", closed)
-        ends = [each for each in seen.records(registry.ORDERS_EXECUTED) if isinstance(each, Close)]
-        if ends:
-            drawing.download("closed", lambda: csv_text.write(ends))

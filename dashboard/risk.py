@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, csv_text, drawing, view_risk
+from dashboard import charts, drawing, view_risk
+from dashboard.downloads import Download
 from dashboard.seen import Seen, Viewer
 from execution.state_schema import registry
 
 JOURNALS = (registry.RISK_VETOES,)
+DOWNLOADS = (Download("vetoes", lambda seen: seen.records(registry.RISK_VETOES)),)
 
 
 def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
@@ -36,6 +38,3 @@ def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
     refused = view_risk.vetoes(seen, now, symbol)
     with drawing.panel("refused", "Newest vetoes", refused.age):
         drawing.table("refused", refused)
-        records = seen.records(registry.RISK_VETOES)
-        if records:
-            drawing.download("vetoes", lambda: csv_text.write(records))

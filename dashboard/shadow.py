@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts, csv_text, drawing, view_shadow
+from dashboard import charts, drawing, view_shadow
+from dashboard.downloads import Download
 from dashboard.seen import Seen, Viewer
 from execution.state_schema import registry
 
 JOURNALS = (registry.SHADOW, registry.COMPARE)
+DOWNLOADS = (Download("shadow", lambda seen: seen.records(registry.SHADOW)),)
 
 
 def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
@@ -43,6 +45,3 @@ def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
     decisions = view_shadow.decisions(seen, now, symbol)
     with drawing.panel("decisions", "Newest decisions under both policies", decisions.age):
         drawing.table("decisions", decisions)
-        found = seen.records(registry.SHADOW)
-        if found:
-            drawing.download("shadow", lambda: csv_text.write(found))
