@@ -66,7 +66,7 @@ def vetoes(chart: Chart) -> None:
     start = {"field": "from", "type": "temporal"}
     reason = {"field": "reason", "type": "nominal"}
     spec = {
-        "height": 260,
+        "height": 320,
         "title": _title("Vetoes"),
         "mark": {"type": "bar", "orient": "vertical"},
         "encoding": {
@@ -92,7 +92,7 @@ def costs(chart: Chart) -> None:
         {"type": "point", "filled": True, "size": 55},
         "cost",
         "Cost of each route, bps",
-        260,
+        320,
         ",~f",
     )
     spec["encoding"] |= {
@@ -186,4 +186,4 @@ def _title(text: str) -> dict[str, Any]:
 
 
 def _legend() -> dict[str, Any]:
-    return {"title": None, "orient": "bottom", "columns": 3, "labelLimit": 220}
+    return {"title": None, "orient": "bottom", "columns": 3, "labelLimit": 220, "offset": 4}

@@ -41,6 +41,7 @@ def start() -> tuple[Settings, Viewer]:
         engine_version=found.engine_version,
         started_ts=CLOCK.now(),
         refresh_s=found.services.dashboard.refresh_s,
+        promotion=found.services.promotion,
     )
     return found, viewer
 

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 from msgspec import Struct
 
+from execution.core.promotion import Promotion
 from execution.guards import Mode
 from execution.state_schema.envelope import Envelope
 from execution.state_schema.journals import Record
@@ -56,3 +57,4 @@ class Viewer(Struct, frozen=True):
     engine_version: str
     started_ts: float
     refresh_s: float
+    promotion: Promotion

@@ -13,7 +13,7 @@ JOURNALS = (registry.SHADOW, registry.COMPARE)
 DOWNLOADS = (Download("shadow", lambda seen: seen.records(registry.SHADOW)),)
 
 
-def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
+def draw(seen: Seen, viewer: Viewer, now: float) -> None:
     """Draw the page once."""
     drawing.tiles("compare", view_shadow.tiles(seen, now))
     with drawing.fields():
@@ -23,9 +23,9 @@ def draw(seen: Seen, _viewer: Viewer, now: float) -> None:
         warm_up = view_shadow.warm_up(seen, now)
         with drawing.panel("warm_up", "Warm-up", warm_up.age):
             drawing.bars("warm_up", warm_up)
-        gates = view_shadow.gates(seen, now)
-        with drawing.panel("gates", "What a promotion is judged by", gates.age):
-            drawing.facts("gates", gates)
+        gates = view_shadow.gates(seen, viewer, now)
+        with drawing.panel("gates", "May it be promoted?", gates.age):
+            drawing.table("gates", gates)
         head = view_shadow.head(seen, now)
         with drawing.panel("head", "The shadow pipeline", head.age):
             drawing.facts("head", head)

@@ -16,6 +16,7 @@ Level = Literal["ok", "note", "warning", "critical"]
 UNKNOWN: Final = "unknown"
 MINUS: Final = "\N{MINUS SIGN}"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
+UNITS: Final = {"usd": "USD", "pct": "%", "x": TIMES, "s": "s"}
 # Clocks of two processes on one machine agree; a mirror's may not.
 AHEAD_S: Final = 5.0
 YEAR_3000_TS: Final = 32_503_680_000.0
@@ -187,8 +188,7 @@ def multiple(number: float | None, of: str) -> str:
 
 def measured(number: float | None, unit: str) -> str:
     """Return a number with the unit that its file names."""
-    words = {"usd": "USD", "pct": "%", "x": TIMES}
-    return UNKNOWN if number is None else f"{figure(number, unit)} {words.get(unit, unit)}"
+    return UNKNOWN if number is None else f"{figure(number, unit)} {UNITS.get(unit, unit)}"
 
 
 def figure(number: float | None, unit: str) -> str:

@@ -53,9 +53,8 @@ def scores(seen: Seen, now: float, symbol: str = "") -> Bars:
 
 def _score(row: ScoreRow) -> Bar:
     parts = [f"{spaced(name)} {_number(part)}" for name, part in row.components.items()]
-    return Bar(
-        row.symbol, f"{row.score:.3f}", ", ".join(parts) or "no component", row.score, "note"
-    )
+    made_of = ", ".join(parts) or "neutral: too little is measured yet"
+    return Bar(row.symbol, f"{row.score:.3f}", made_of, row.score, "note")
 
 
 def _number(number: float | None) -> str:
@@ -63,6 +62,7 @@ def _number(number: float | None) -> str:
 
 
 INPUTS_SHOWN: Final = 12
+COUNTED: Final = ("trades", "orders")
 
 
 def inputs(seen: Seen, now: float, symbol: str = "") -> Table:
@@ -72,10 +72,17 @@ def inputs(seen: Seen, now: float, symbol: str = "") -> Table:
         return Table((Column("Symbol"),), (), absent(found), "Inputs are unknown.")
     kept = [row for row in found.symbols if symbol in {"", row.symbol}]
     names = list(dict.fromkeys(name for row in kept for name in row.inputs))[:INPUTS_SHOWN]
-    rows = tuple((row.symbol, *(amount(row.inputs.get(name)) for name in names)) for row in kept)
-    columns = (Column("Symbol"), *(Column(spaced(name), right=True) for name in names))
+    rows = tuple(
+        (row.symbol, *(_input(name, row.inputs.get(name)) for name in names)) for row in kept
+    )
+    titles = (spaced(name) for name in names)
+    columns = (Column("Symbol"), *(Column(t[:1].upper() + t[1:], right=True) for t in titles))
     age = trouble.age(seen, registry.SYMBOL_SCORES, now)
     return Table(columns, rows, age, "No input yet." if found.intel_enabled else OFF)
+
+
+def _input(name: str, value: float | None) -> str:
+    return count(int(value)) if name in COUNTED and value is not None else amount(value)
 
 
 # ---------------------------------------------------------------- expectancy

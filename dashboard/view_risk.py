@@ -8,6 +8,7 @@ from typing import Final
 from dashboard import records, trouble
 from dashboard.seen import Seen
 from dashboard.shown import (
+    UNITS,
     UNKNOWN,
     Bar,
     Bars,
@@ -109,7 +110,9 @@ def used_frac(row: LimitRow) -> float | None:
 
 def _bar(name: str, row: LimitRow) -> Bar:
     frac = used_frac(row)
-    left = "left unknown" if row.headroom is None else f"{measured(row.headroom, row.unit)} left"
+    # Beside `used`, a count needs no second unit: "1 left", not "1 legs left".
+    say = measured if row.unit in UNITS else figure
+    left = "left unknown" if row.headroom is None else f"{say(row.headroom, row.unit)} left"
     return Bar(
         name=spaced(name),
         used=f"{figure(row.used, row.unit)} of {measured(row.limit, row.unit)}",

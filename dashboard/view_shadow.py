@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dashboard import records, trouble
-from dashboard.seen import Seen
+from dashboard.seen import Seen, Viewer
 from dashboard.shown import (
     UNKNOWN,
     Age,
@@ -27,6 +27,8 @@ from dashboard.shown import (
     stamp,
     usd,
 )
+from execution.core import promotion
+from execution.core.promotion import Gate
 from execution.state_schema import registry
 from execution.state_schema.files import (
     AgreementRow,
@@ -93,41 +95,47 @@ def warm_up(seen: Seen, now: float) -> Bars:
     return Bars((bar,), _age(seen, now), "")
 
 
-def gates(seen: Seen, now: float) -> Facts:
-    """Say what stands between the candidate and live trading, as far as it is measured."""
+GATE_COLUMNS: Final = (Column("Gate"), Column("Verdict"), Column("Found"), Column("Wanted"))
+VERDICTS: Final = {True: "met", False: "NOT MET", None: "not measured"}
+
+
+def gates(seen: Seen, viewer: Viewer, now: float) -> Table:
+    """Judge each gate of a promotion by what was measured.
+
+    How sure the difference is takes every single result, which only `hedge shadow report` reads.
+    """
     found = seen.of(registry.COMPARE_SUMMARY)
     if isinstance(found, Unreadable):
-        return Facts((("Comparison", UNKNOWN),), absent(found))
-    return Facts(
-        (
-            ("Shadow", "deciding" if found.shadow_enabled else "off: nothing new is compared"),
-            ("Warm-up", _warm(found)),
-            ("Pairs", f"{count(found.sample_size)}, at least {count(found.min_sample_size)}"),
-            ("Agreement", pct(found.agreement_pct)),
-            ("New breaches", count(found.new_breaches)),
-            ("Results", _results(found.counterfactual)),
-            ("Difference", _difference(found.counterfactual)),
-            ("Live policy", found.live_policy),
-            ("Candidate", found.shadow_policy or UNKNOWN),
+        return Table(GATE_COLUMNS, (), absent(found), "The comparison is unknown.")
+    rows = (
+        ("candidate", *_candidate(found), "another policy than live"),
+        ("warm-up", *_warm(found), "over"),
+        *(
+            (gate.name, *_judged_gate(gate, found.counterfactual), gate.wanted)
+            for gate in promotion.gates(found, viewer.promotion, None)
         ),
-        _age(seen, now),
     )
+    return Table(GATE_COLUMNS, rows, _age(seen, now), "")
 
 
-def _warm(found: CompareSummary) -> str:
-    return found.warmup_reason or "running" if found.is_warmup else "over"
+def _judged_gate(gate: Gate, results: Counterfactual) -> tuple[str, str]:
+    mean_usd = results.difference_usd.mean
+    if gate.name == "difference" and mean_usd is not None:
+        return "ask hedge shadow report", f"mean {usd(mean_usd, signed=True)}"
+    return VERDICTS[gate.passed], gate.found
 
 
-def _results(found: Counterfactual) -> str:
-    parts = f"{count(found.pending)} pending, {count(found.unmeasured)} not measurable"
-    return f"{count(found.difference_usd.n)} at {duration(found.horizon_s)}, {parts}"
+def _candidate(found: CompareSummary) -> tuple[str, str]:
+    if not found.shadow_enabled or found.shadow_policy is None:
+        return VERDICTS[False], "off: nothing new is compared"
+    if found.shadow_policy == found.live_policy:
+        return VERDICTS[False], f"{found.shadow_policy}, as live"
+    return VERDICTS[True], f"{found.shadow_policy} beside {found.live_policy}"
 
 
-def _difference(found: Counterfactual) -> str:
-    mean_usd = found.difference_usd.mean
-    if mean_usd is None:
-        return UNKNOWN
-    return f"{usd(mean_usd, signed=True)} a decision, shadow minus live"
+def _warm(found: CompareSummary) -> tuple[str, str]:
+    text = found.warmup_reason or "running" if found.is_warmup else "over"
+    return VERDICTS[not found.is_warmup], text
 
 
 def head(seen: Seen, now: float) -> Facts:
@@ -221,6 +229,8 @@ def counterfactual(seen: Seen, now: float) -> Table:
             ),
             amount(difference.mean, signed=True),
         ),
+        (f"not known before {duration(results.horizon_s)}", count(results.pending), "", ""),
+        ("not measurable", count(results.unmeasured), "", ""),
     )
     return Table(RESULT_COLUMNS, rows, _age(seen, now), "")
 

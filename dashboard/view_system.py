@@ -113,7 +113,8 @@ def files(seen: Seen, now: float) -> Table:
 
 def _file(seen: Seen, file: StateFile[Any], now: float) -> tuple[str, ...]:
     age, payload = trouble.age(seen, file, now), seen.of(file)
-    limit, name = f"{file.max_age_s:,.0f} s", file.path.removeprefix("state/")
+    limit = f"{file.max_age_s:,.0f} s"
+    name = file.path.removeprefix("state/").removesuffix(".json")
     if isinstance(payload, Unreadable):
         return (name, age.text, UNKNOWN, limit, UNKNOWN, UNKNOWN, UNKNOWN)
     return (

@@ -20,7 +20,9 @@ import msgspec
 if str(Path(__file__).resolve().parents[2]) not in sys.path:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from dashboard.seen import Viewer
 from execution.clock import Clock, ManualClock, SystemClock
+from execution.core.promotion import Promotion
 from execution.jsonl_log import JsonlLogger
 from execution.state_schema import files, intel_files, journals, registry
 from execution.state_schema.envelope import Envelope, V6Flags
@@ -34,6 +36,25 @@ FLAGS = V6Flags(**dict.fromkeys(FLAG_NAMES, True) | {"ROUTER_AUTOTUNE_V6_APPLY_E
 COMMON: dict[str, Any] = {"engine_version": VERSION, "v6_flags": FLAGS}
 
 Payloads = dict[str, Envelope]
+
+
+def viewer(started_ts: float) -> Viewer:
+    """Return a page on paper that redraws every two seconds, with the shipped terms of promotion."""
+    terms = Promotion(
+        min_pairs=200,
+        min_agreement_pct=80.0,
+        min_results=30,
+        confidence_pct=95.0,
+        min_difference_usd=0.0,
+        max_new_breaches=0,
+    )
+    return Viewer(
+        mode="paper",
+        engine_version="v6",
+        started_ts=started_ts,
+        refresh_s=2.0,
+        promotion=terms,
+    )
 
 
 def nav_usd(ts: float) -> float:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import sample_state as sample
 
 from dashboard import trouble
-from dashboard.seen import Seen, Viewer
+from dashboard.seen import Seen
 from execution.state_schema import registry
 from execution.state_schema.mirror_files import Mirror
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0
-VIEWER = Viewer(mode="paper", engine_version="v", started_ts=NOW - 60, refresh_s=2.0)
+VIEWER = sample.viewer(NOW - 60)
 
 
 def seen(now=NOW, **changes) -> Seen:

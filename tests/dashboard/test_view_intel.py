@@ -81,7 +81,7 @@ def test_scores_are_bars_with_their_parts():
     assert (bar.name, bar.used, bar.frac) == ("BTCUSDT", "0.450", 0.45)
     assert bar.detail == "expectancy \N{MINUS SIGN}0.125, cost unknown"
     (row,) = cells(view_intel.inputs(seen(symbol_scores=scores()), NOW))
-    assert row == {"Symbol": "BTCUSDT", "trades": "5.00", "hit rate": "unknown"}
+    assert row == {"Symbol": "BTCUSDT", "Trades": "5", "Hit rate": "unknown"}
     assert view_intel.scores(seen(symbol_scores=scores()), NOW, "X").rows == ()
 
 

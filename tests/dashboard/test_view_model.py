@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import view_model
-from dashboard.seen import Seen, Viewer
+from dashboard.seen import Seen
 from execution.state_schema.mirror_files import Mirror
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0
-VIEWER = Viewer(mode="paper", engine_version="v6", started_ts=NOW - 60, refresh_s=2.0)
+VIEWER = sample.viewer(NOW - 60)
 BERLIN = ZoneInfo("Europe/Berlin")
 NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 HOSTILE = "<script>alert(1)</script> [a](http://x) `b` **c**"

@@ -65,7 +65,7 @@ def test_limits_are_bars_most_used_first_and_unknown_before_all():
     assert [(row.name, row.used, row.detail, row.level) for row in found.rows] == [
         ("net cap", "unknown of 100.00 USD", "left unknown", "note"),
         ("day loss limit", "6.00 of 5.00 %", "\N{MINUS SIGN}1.00 % left", "critical"),
-        ("max concurrent", "3 of 4 legs", "1 legs left", "warning"),
+        ("max concurrent", "3 of 4 legs", "1 left", "warning"),
         ("gross cap", "41,250 of 150,960 USD", "109,710 USD left", "ok"),
     ]
     assert [row.frac for row in found.rows] == [None, 1.0, 0.75, pytest.approx(0.2733, abs=1e-4)]

@@ -11,19 +11,8 @@ from execution.state_schema import files
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0
+VIEWER = sample.viewer(NOW - 60)
 SPREAD = files.Stats(n=40, mean=0.25, p50=0.1, p95=1.5)
-
-
-class More(msgspec.Struct):
-    by_symbol: dict[str, files.AgreementRow]
-    by_strategy: dict[str, files.AgreementRow]
-    routes: files.AgreementRow
-    live_alone: int
-    shadow_alone: int
-    new_breaches: int
-    counterfactual: files.Counterfactual
-    live_policy: str
-    shadow_policy: str | None
 
 
 MORE = {
@@ -59,9 +48,9 @@ def summary(**changes):
         "by_reason": {"net_cap": 1, "gross_cap": 3},
         "is_warmup": True,
         "warmup_reason": "150 of 200 pairs",
-        **msgspec.structs.asdict(msgspec.convert(MORE, More)),
     }
-    return files.CompareSummary(**base | changes)
+    whole = msgspec.to_builtins(base) | MORE | changes
+    return msgspec.convert(whole, files.CompareSummary)
 
 
 def seen(found) -> Seen:
@@ -104,22 +93,57 @@ def test_warm_up_is_a_bar(changes, name, frac):
 
 
 def test_what_the_orders_came_to_is_drawn_whole():
-    found = summary()
-    assert msgspec.convert(found, More, from_attributes=True) == msgspec.convert(MORE, More)
-    what = seen(found)
-    facts = dict(view_shadow.gates(what, NOW).rows)
-    assert facts["New breaches"] == "0"
-    assert facts["Results"] == "40 at 1 h, 3 pending, 1 not measurable"
-    assert facts["Difference"] == "+0.25 USD a decision, shadow minus live"
-    assert (facts["Live policy"], facts["Candidate"]) == ("a1b2", "c3d4")
+    what = seen(summary())
     assert [(row["Of"], row["Name"]) for row in cells(view_shadow.parts(what, NOW))] == [
         ("symbol", "BTCUSDT"),
         ("strategy", "trend"),
         ("routes", "all"),
     ]
     results = cells(view_shadow.counterfactual(what, NOW))
-    assert [row["Total USD"] for row in results] == ["\N{MINUS SIGN}8.00", "unknown", "+10.00"]
+    assert [(row["Orders of"], row["Decisions"], row["Total USD"]) for row in results] == [
+        ("live alone", "4", "\N{MINUS SIGN}8.00"),
+        ("shadow alone", "0", "unknown"),
+        ("shadow minus live", "40", "+10.00"),
+        ("not known before 1 h", "3", ""),
+        ("not measurable", "1", ""),
+    ]
     assert [row["Decisions"] for row in cells(view_shadow.reasons(what, NOW))] == ["3", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "changes", "found", "verdict"),
+    [
+        ("candidate", {}, "c3d4 beside a1b2", "met"),
+        ("candidate", {"shadow_policy": "a1b2"}, "a1b2, as live", "NOT MET"),
+        ("candidate", {"shadow_enabled": False}, "off: nothing new is compared", "NOT MET"),
+        ("candidate", {"shadow_policy": None}, "off: nothing new is compared", "NOT MET"),
+        ("warm-up", {}, "150 of 200 pairs", "NOT MET"),
+        ("warm-up", {"is_warmup": False}, "over", "met"),
+        ("pairs", {}, "150", "NOT MET"),
+        ("pairs", {"sample_size": 200}, "200", "met"),
+        ("agreement", {}, "95.5 %", "met"),
+        ("agreement", {"agreement_pct": 79.9}, "79.9 %", "NOT MET"),
+        ("agreement", {"agreement_pct": None}, "not measured", "not measured"),
+        ("results", {}, "40", "met"),
+        ("difference", {}, "mean +0.25 USD", "ask hedge shadow report"),
+        ("new breaches", {}, "0", "met"),
+        ("new breaches", {"new_breaches": 1}, "1", "NOT MET"),
+    ],
+)
+def test_each_gate_of_a_promotion_is_judged(gate, changes, found, verdict):
+    rows = cells(view_shadow.gates(seen(summary(**changes)), VIEWER, NOW))
+    (row,) = [each for each in rows if each["Gate"] == gate]
+    assert (row["Found"], row["Verdict"]) == (found, verdict)
+
+
+def test_a_difference_without_results_is_not_measured():
+    nothing = MORE["counterfactual"] | {
+        "difference_usd": {"n": 0, "mean": None, "p50": None, "p95": None}
+    }
+    rows = cells(view_shadow.gates(seen(summary(counterfactual=nothing)), VIEWER, NOW))
+    judged = {row["Gate"]: (row["Found"], row["Verdict"]) for row in rows}
+    assert judged["difference"] == ("not measured", "not measured")
+    assert judged["results"] == ("0", "NOT MET")
 
 
 def test_decisions_say_where_the_policies_differ():
@@ -161,7 +185,7 @@ def test_without_a_summary_everything_is_unknown():
         assert find(what, NOW).rows == ()
         assert find(what, NOW).age.status == "unknown"
     assert view_shadow.counterfactual(what, NOW).empty == "The comparison is unknown."
-    assert view_shadow.gates(what, NOW).rows == (("Comparison", "unknown"),)
+    assert view_shadow.gates(what, VIEWER, NOW).empty == "The comparison is unknown."
     assert view_shadow.head(Seen(files={}), NOW).rows == (("Shadow", "unknown"),)
 
 

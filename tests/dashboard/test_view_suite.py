@@ -4,12 +4,12 @@ import sample_state as sample
 
 from dashboard import view_suite
 from dashboard.nav_series import nav_series
-from dashboard.seen import Seen, Viewer
+from dashboard.seen import Seen
 from execution.state_schema import registry
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0
-VIEWER = Viewer(mode="paper", engine_version="v6", started_ts=NOW - 61, refresh_s=2.0)
+VIEWER = sample.viewer(NOW - 61)
 
 
 def seen(**changes) -> Seen:

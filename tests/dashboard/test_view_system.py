@@ -4,12 +4,12 @@ import sample_journals
 import sample_state as sample
 
 from dashboard import view_system
-from dashboard.seen import Seen, Viewer
+from dashboard.seen import Seen
 from execution.state_schema import registry
 from execution.state_store import Unreadable
 
 NOW = 1_800_000_000.0
-VIEWER = Viewer(mode="paper", engine_version="v6", started_ts=NOW - 61, refresh_s=2.0)
+VIEWER = sample.viewer(NOW - 61)
 
 
 def seen(**changes) -> Seen:
@@ -68,10 +68,10 @@ def test_every_state_file_is_listed_with_the_age_of_its_content():
     table = view_system.files(what, NOW)
     rows = {row["File"]: row for row in cells(table)}
     assert len(rows) == len(registry.STATE_FILES)
-    assert (rows["nav.json"]["Status"], rows["nav.json"]["Computed"]) == ("stale", "stale 1 m")
-    assert rows["positions.json"]["Status"] == "file not json"
-    assert rows["positions.json"]["Sequence"] == "unknown"
-    assert rows["synced_state.json"]["Status"] == "fresh"
+    assert (rows["nav"]["Status"], rows["nav"]["Computed"]) == ("stale", "stale 1 m")
+    assert rows["positions"]["Status"] == "file not json"
+    assert rows["positions"]["Sequence"] == "unknown"
+    assert rows["synced_state"]["Status"] == "fresh"
 
 
 def test_versions_and_switches_are_named():
