@@ -1,7 +1,8 @@
-"""What the page costs: first paint and refresh beside 1 MB and 500 MB of journals, CPU, memory.
+"""What the page costs: first paint and refresh beside 1 MB and 500 MB of journals, and CPU.
 
 A session is Streamlit's own runner without a browser (AppTest): the script, its reading and every
-value that would be sent.
+value that would be sent. AppTest keeps what a server would send and forget, so memory is not
+measured here: `scripts/bench soak` watches the real server while a browser has the page open.
 """
 
 from __future__ import annotations
@@ -23,18 +24,15 @@ from streamlit.testing.v1 import AppTest
 from execution.clock import SystemClock
 from execution.environment import ROOT
 from execution.jsonl_log import JsonlLogger
-from execution.service_loop import rss_mb
 from execution.state_schema import registry
 from execution.state_schema.journals import NavPoint, Record, Veto
 from execution.state_schema.registry import Journal
 from scripts.benchmarks import table
 
 MB = 1_000_000
-STATM = Path("/proc/self/statm")
 SMALL_MB, LARGE_MB = 1, 500
 REFRESH_S = 2.0
-HOUR = 1_800
-WARM = 100
+REFRESHES = 20
 PAGES: dict[str, Journal[Any]] = {
     "overview": registry.NAV_SERIES,
     "risk": registry.RISK_VETOES,
@@ -53,14 +51,13 @@ class Session(Struct, frozen=True):
     refresh_ms: float
     first_cpu_ms: float
     refresh_cpu_ms: float
-    warm_rss_mb: float
-    end_rss_mb: float
 
 
 class Paint(Struct, frozen=True):
     """One page beside small and large journals: the best of several fresh processes.
 
-    The ratios are large over small, of wall time and of processor time.
+    The ratios are large over small, of wall time and of processor time. `cpu_pct` is what one open
+    session takes of a core at the default refresh, beside the small ones.
     """
 
     page: str
@@ -71,16 +68,7 @@ class Paint(Struct, frozen=True):
     refresh_ratio: float
     first_cpu_ratio: float
     refresh_cpu_ratio: float
-
-
-class Hour(Struct, frozen=True):
-    """One session refreshed as often as in an hour, each time after a new record."""
-
-    page: str
-    refreshes: int
-    cpu_pct_at_default: float
-    warm_rss_mb: float
-    end_rss_mb: float
+    cpu_pct: float
 
 
 def record(ts: float) -> dict[str, Record]:
@@ -135,8 +123,8 @@ def look(page: str, log_dir: Path, refreshes: int) -> Session:
     journal, clock = PAGES[page], SystemClock()
     logger = JsonlLogger(log_dir / journal.path, clock, max_bytes=10**12, backups=9, max_age_s=1e12)
     session = AppTest.from_string(SCRIPT.format(page=page), default_timeout=600)
-    spent_ms, cpu_ms, warm_mb = [], [], 0.0
-    for turn in range(refreshes + 1):
+    spent_ms, cpu_ms = [], []
+    for _ in range(refreshes + 1):
         lost = logger.write(record(clock.now())[journal.name])
         start, start_cpu = time.perf_counter(), time.process_time()
         session.run()
@@ -144,15 +132,11 @@ def look(page: str, log_dir: Path, refreshes: int) -> Session:
         cpu_ms.append(1_000 * (time.process_time() - start_cpu))
         if lost is not None or session.exception:
             raise click.ClickException(f"not drawn: {lost} {session.exception}")
-        if turn == min(WARM, refreshes):
-            warm_mb = rss_mb(STATM)
     return Session(
         spent_ms[0],
         statistics.median(spent_ms[1:]),
         cpu_ms[0],
         statistics.median(cpu_ms[1:]),
-        warm_mb,
-        rss_mb(STATM),
     )
 
 
@@ -184,39 +168,38 @@ def paint(page: str, rounds: int, sizes: tuple[int, int]) -> Paint:
         os.sync()  # what is still being written to disk is not the page's cost
         for _ in range(rounds):
             for size in sizes:
-                found[size].append(session(page, Path(folder) / str(size), 20))
+                found[size].append(session(page, Path(folder) / str(size), REFRESHES))
     figures = ("first_paint_ms", "refresh_ms", "first_cpu_ms", "refresh_cpu_ms")
     least = {
         name: [min(getattr(each, name) for each in some) for some in found.values()]
         for name in figures
     }
-    ratios = [round(large / small, 2) for small, large in least.values()]
+    ratio = {name: round(large / small, 2) for name, (small, large) in least.items()}
     first, later = least["first_paint_ms"], least["refresh_ms"]
-    return Paint(page, sizes, (first[0], first[1]), (later[0], later[1]), *ratios)
-
-
-def hour(page: str, refreshes: int) -> Hour:
-    """Refresh one session as often as in an hour, as fast as it can."""
-    with tempfile.TemporaryDirectory(prefix="hedge-page-") as folder:
-        grow(Path(folder), PAGES[page], SMALL_MB)
-        found = session(page, Path(folder), refreshes)
-    share = round(found.refresh_cpu_ms / (10 * REFRESH_S), 1)
-    return Hour(page, refreshes, share, round(found.warm_rss_mb, 1), round(found.end_rss_mb, 1))
+    return Paint(
+        page=page,
+        journals_mb=sizes,
+        first_paint_ms=(first[0], first[1]),
+        refresh_ms=(later[0], later[1]),
+        first_ratio=ratio["first_paint_ms"],
+        refresh_ratio=ratio["refresh_ms"],
+        first_cpu_ratio=ratio["first_cpu_ms"],
+        refresh_cpu_ratio=ratio["refresh_cpu_ms"],
+        cpu_pct=round(least["refresh_cpu_ms"][0] / (10 * REFRESH_S), 1),
+    )
 
 
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Fresh processes for each size.")
-@click.option("--refreshes", default=HOUR, show_default=True, help="Refreshes of the long session.")
 @click.option("--large-mb", default=LARGE_MB, show_default=True, help="Size of the large journal.")
 @click.option("--look", "looked", nargs=3, default=None, hidden=True)
-def main(rounds: int, refreshes: int, large_mb: int, looked: tuple[str, str, str] | None) -> None:
-    """Print what first paint and refresh cost, and what an hour of refreshes leaves in memory."""
+def main(rounds: int, large_mb: int, looked: tuple[str, str, str] | None) -> None:
+    """Print what first paint and refresh cost, and what an open session takes of a core."""
     if looked is not None:
         page, folder, count = looked
         click.echo(msgspec.json.encode(look(page, Path(folder), int(count))))
         return
     table.show("paint", [paint(page, rounds, (SMALL_MB, large_mb)) for page in PAGES])
-    table.show("an hour", [hour(page, refreshes) for page in PAGES])
 
 
 if __name__ == "__main__":
