@@ -104,10 +104,11 @@ def test_a_folder_of_garbage_leaves_a_page_without_a_number_of_the_book(log_dir,
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", PAGES)
-def test_each_file_gone_or_garbage_leaves_a_page_that_says_so(log_dir, name):
+@pytest.mark.parametrize("name", [*PAGES, "overview"])
+def test_each_file_gone_garbage_or_of_last_week_leaves_a_page_that_says_so(log_dir, tmp_path, name):
     now = time.time()
     sample_journals.fill_folder(log_dir, now)
+    sample.fill(tmp_path / "week", now - 7 * 86_400)
     page = opened(name)
     for file in registry.STATE_FILES:
         path = log_dir / file.path
@@ -116,6 +117,9 @@ def test_each_file_gone_or_garbage_leaves_a_page_that_says_so(log_dir, name):
         assert any(f"{file.path}: not_json" in text for text in texts(again(page)))
         path.unlink()
         assert any(file.path in text for text in texts(again(page)))
+        path.write_bytes((tmp_path / "week" / file.path).read_bytes())
+        old = [text for text in texts(again(page)) if "7 d" in text]
+        assert any(text.startswith(("ALARM", "WARNING", "NOTE")) for text in old), file.path
         path.write_bytes(content)
 
 
