@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ PROGRAM = b"SUPERVISOR_PROCESS_NAME="
 SOCKET = "SUPERVISOR_SERVER_URL=unix://{}/run/supervisor.sock"
 # What a person ought to know of, as the logs say it.
 UNEXPECTED = re.compile(r"Traceback|\b(WARNING|ERROR|CRITICAL)\b")
+
+
+Programs = Callable[[], Iterable[tuple[str, int]]]
 
 
 class Sample(Struct, frozen=True):
@@ -77,8 +81,9 @@ class Rest(Struct, frozen=True):
 class Watch:
     """What was seen so far."""
 
-    def __init__(self, log_dir: Path, clock: Clock) -> None:
+    def __init__(self, log_dir: Path, clock: Clock, programs: Programs) -> None:
         self._log_dir = log_dir
+        self._programs = programs
         self._clock = clock
         self._store = StateStore(log_dir, clock)
         self.processes: dict[str, list[Sample]] = {}
@@ -88,7 +93,7 @@ class Watch:
 
     def look(self) -> None:
         """Take one sample of everything."""
-        for name, pid in programs(self._log_dir):
+        for name, pid in self._programs():
             try:
                 sample = Sample(
                     pid,
@@ -131,7 +136,8 @@ def report(watch: Watch, warm: int, hours: float, log_dir: Path) -> None:
     """Print the tables; samples before number `warm` are the warm-up."""
     table.show("processes", [_process(*each, warm) for each in sorted(watch.processes.items())])
     limits = {file.name: file.max_age_s for file in registry.STATE_FILES}
-    table.show("state files", [_age(name, ages, limits[name]) for name, ages in watch.ages.items()])
+    seen = {name: ages for name, ages in watch.ages.items() if any(age is not None for age in ages)}
+    table.show("state files", [_age(name, ages, limits[name]) for name, ages in seen.items()])
     times = [health.loop_ms for health in watch.loops]
     (warm_mb, warm_files), (end_mb, end_files) = watch.folder[warm], watch.folder[-1]
     rest = Rest(
@@ -192,7 +198,7 @@ def _unexpected(path: Path) -> int:
 def main(log_dir: Path, minutes: float, every_s: float, warm_minutes: float) -> None:
     """Watch for so many minutes, then print what grew and what was too old."""
     clock, never = SystemClock(), threading.Event()
-    watch = Watch(log_dir.resolve(), clock)
+    watch = Watch(log_dir.resolve(), clock, partial(programs, log_dir.resolve()))
     started_s = clock.monotonic()
     while clock.monotonic() - started_s < 60 * minutes:
         watch.look()
