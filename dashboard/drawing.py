@@ -30,6 +30,10 @@ WORDS: Final[dict[Level, str]] = {
 STATES: Final[dict[str, Level]] = {"ACTIVE": "ok", "REDUCING": "warning", "HALTED": "critical"}
 OTHERS_SHOWN: Final = 3
 NAME_CHARS: Final = 80
+LONG_NAME: Final = 25
+LONGEST_NAME: Final = 40
+NAME_PX: Final = 7.2
+CELL_PX: Final = 9
 ROWS_WHOLE: Final = 20  # a longer table scrolls within itself
 
 
@@ -171,12 +175,22 @@ def table(slug: str, shown: Table) -> None:
             column.title: st.column_config.LinkColumn(display_text="order=(.*)")
             if column.order
             else st.column_config.TextColumn(
-                alignment="right" if column.right else "left", pinned=place == 0
+                alignment="right" if column.right else "left",
+                pinned=place == 0,
+                width=_width_px(column, shown.rows) if place == 0 else None,
             )
             for place, column in enumerate(shown.columns)
         },
         key=f"table_{slug}",
     )
+
+
+def _width_px(column: Column, rows: Sequence[tuple[str, ...]]) -> int | None:
+    """Return the width of a first column with long names: the browser measures only the top rows."""
+    longest = max(len(row[0]) for row in rows)
+    if longest < LONG_NAME or column.order:
+        return None
+    return round(NAME_PX * min(longest, LONGEST_NAME)) + 2 * CELL_PX
 
 
 def _cells(column: Column, cells: tuple[str, ...]) -> list[str]:
