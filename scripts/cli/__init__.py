@@ -17,7 +17,7 @@ VERBS = {
     "risk": "Tell the executor what a person has looked at.",
     "shadow": "Look at the candidate policy, and put it in the live one's place.",
     "sync": "Mirror the book once, look at what would be mirrored, or pull the mirror.",
-    "status": "Show the book and the five processes.",
+    "status": "Show the book, the processes, and what the next start would refuse.",
 }
 
 

@@ -244,7 +244,8 @@ def tell(asked: Asking) -> None:
         until = datetime.fromtimestamp(asked.expires_ts, UTC).strftime("%H:%M:%S UTC")
         click.echo(f"no answer: {asked.executor}")
         click.echo(
-            f"the request {asked.command.id} stands: carried out until {until}, then expired"
+            f"the request {asked.command.id} stands: carried out until {until}, then expired; "
+            "look with `supervisorctl status` whether the executor runs"
         )
     elif asked.outcome == "accepted":
         click.echo(f"accepted{said}; begun and not finished yet: `hedge status` shows the book")

@@ -34,9 +34,9 @@ def acknowledge(
     *,
     as_json: bool,
 ) -> None:
-    """Say that you have looked: at one order, or at a ledger that does not know its positions.
+    """Say that you have looked at what nothing can prove.
 
-    Exits 0 when the executor accepted it, 1 when it refused, 3 when it did not answer in time: the
+    That is one order, or all that are unknown and the positions that the ledger does not know. Exits 0 when the executor accepted it, 1 when it refused, 3 when it did not answer in time: the
     request then stands for five minutes.
     """
     clock = clock or SystemClock()
@@ -53,9 +53,9 @@ def acknowledge(
 def reset(
     clock: Clock | None, reason: str, wait_s: float, log_dir: Path | None, *, as_json: bool
 ) -> None:
-    """Measure drawdown and day loss from the present NAV on; end cooldown and breakers.
+    """Measure drawdown and day loss from the present NAV on.
 
-    Refused while the NAV is not known, is stale, or is in doubt. The limits themselves stay.
+    Cooldown and breakers end with it. Refused while the NAV is not known, is stale, or is in doubt. The limits themselves stay.
     Exits as `acknowledge` does.
     """
     clock = clock or SystemClock()

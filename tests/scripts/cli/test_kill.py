@@ -82,7 +82,7 @@ def test_json_tells_the_latch_the_executor_and_the_positions(operator):
 def test_positions_without_protection_are_named(operator):
     operator.publish(3, naked=2)
     said = operator.type("kill", "on", "--reason", "runaway").stdout
-    assert "3 open positions, 0 s ago" in said
+    assert "open positions: 3, 0 s ago" in said
     assert "WITHOUT PROTECTION while the latch is on: S000USDT LONG, S001USDT SHORT\n" in said
     assert said.count("NONE") == 2
 
@@ -97,7 +97,7 @@ def test_a_plan_protects_nothing_while_no_order_is_sent(operator):
 def test_protected_positions_raise_no_alarm(operator):
     operator.publish(2)
     said = operator.type("kill", "on", "--reason", "runaway").stdout
-    assert "2 open positions" in said
+    assert "open positions: 2" in said
     assert "WITHOUT PROTECTION" not in said
     assert "WARNING" not in said
 
