@@ -97,7 +97,10 @@ def find_place(log_dir: Path | None) -> Place:
         # Only in a folder that is there: in a mistyped one nobody would ever read what was asked.
         (place.log_dir / "run").mkdir(mode=RUN_MODE, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"log folder {place.log_dir}: {error.strerror}: name another") from error
+        raise ConfigError(
+            f"log folder {place.log_dir}: {error.strerror}: nothing was done; name the suite's own "
+            "with --log-dir"
+        ) from error
     return place
 
 

@@ -50,11 +50,14 @@ def status(*, as_json: bool) -> None:
     1 when something is missing or stale.
     """
     clock = SystemClock()
-    store = StateStore(settings_door.log_dir(), clock)
+    log_dir = settings_door.log_dir()
+    store = StateStore(log_dir, clock)
     now = clock.now()
     readings = {file.name: _read(store, file, now) for file in (*BOOK, *PROCESSES.values())}
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(readings)).decode())
+    elif all(each.content is None for each in readings.values()):
+        click.echo(f"nothing is published in {log_dir}: scripts/up starts the suite there")
     else:
         _print(readings)
     settings_door.load()
@@ -88,13 +91,15 @@ def _print(readings: dict[str, Reading]) -> None:
     if risk is not None:
         reasons = ", ".join(risk.trading_state_reasons)
         console.print(f"trading {risk.trading_state} {reasons}".rstrip())
-    if readings["positions"].content is not None:
-        console.print(_positions(readings["positions"].content.rows))
+    held = readings["positions"].content
+    if held is not None:
+        title = f"open positions: {len(held.rows)}"
+        console.print(_positions(title, held.rows) if held.rows else title)
     console.print(_processes(readings))
 
 
-def _positions(rows: Any) -> Table:  # noqa: ANN401 - rows of a payload that was decoded by its schema
-    table = Table(title=f"open positions: {len(rows)}", title_justify="left")
+def _positions(title: str, rows: Any) -> Table:  # noqa: ANN401 - rows of a payload that was decoded by its schema
+    table = Table(title=title, title_justify="left")
     for column in ("symbol", "side", "qty", "entry", "mark", "unrealized USD", "stop", "target"):
         table.add_column(column, justify="left" if column in ("symbol", "side") else "right")
     for row in rows:

@@ -27,6 +27,18 @@ def test_the_mode_the_book_and_what_is_missing_are_shown(operator: Operator) -> 
     assert "process_sync_state.json" in done.stdout
 
 
+def test_before_the_first_start_the_next_step_is_named(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEDGE_LOG_DIR", str(tmp_path / "none"))
+    done = operator.type("status")
+    assert done.exit_code == 1
+    assert (
+        done.stdout
+        == f"nothing is published in {tmp_path / 'none'}: scripts/up starts the suite there\n"
+    )
+
+
 def test_a_wrong_limit_is_named_and_does_not_hide_the_book(
     operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
