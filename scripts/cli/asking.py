@@ -91,7 +91,11 @@ def find_place(log_dir: Path | None) -> Place:
 
     No other setting is read: a wrong one must not stand between an operator and the latch.
     """
-    place = Place((log_dir or settings_door.log_dir()).resolve(), UNROTATED)
+    try:
+        folder = log_dir or settings_door.log_dir()
+    except ConfigError as error:  # an .env that cannot be read names no folder
+        raise ConfigError(f"{error}; nothing was done: --log-dir needs no .env") from error
+    place = Place(folder.resolve(), UNROTATED)
     settings_door.refuse_mirror(place.log_dir)  # nobody who trades would hear what is asked there
     try:
         # Only in a folder that is there: in a mistyped one nobody would ever read what was asked.

@@ -36,8 +36,9 @@ def acknowledge(
 ) -> None:
     """Say that you have looked at what nothing can prove.
 
-    That is one order, or all that are unknown and the positions that the ledger does not know. Exits 0 when the executor accepted it, 1 when it refused, 3 when it did not answer in time: the
-    request then stands for five minutes.
+    That is one order, or every unknown one and the positions that the ledger does not know. Exits 0
+    when the executor accepted it, 1 when it refused, 3 when it did not answer in time: the request
+    then stands for five minutes.
     """
     clock = clock or SystemClock()
     command = Acknowledge(**asking.sign(clock, reason), client_id=client_id)
@@ -55,8 +56,8 @@ def reset(
 ) -> None:
     """Measure drawdown and day loss from the present NAV on.
 
-    Cooldown and breakers end with it. Refused while the NAV is not known, is stale, or is in doubt. The limits themselves stay.
-    Exits as `acknowledge` does.
+    Cooldown and breakers end with it. Refused while the NAV is not known, is stale, or is in doubt.
+    The limits themselves stay. Exits as `acknowledge` does.
     """
     clock = clock or SystemClock()
     command = ResetRisk(**asking.sign(clock, reason))

@@ -210,6 +210,19 @@ def test_wrong_settings_do_not_stand_between_an_operator_and_the_latch(
     assert is_on(operator)
 
 
+def test_an_env_that_cannot_be_read_is_named_with_the_way_around_it(
+    operator, tmp_path, monkeypatch
+):
+    (tmp_path / "broken.env").write_text("DRY_RUN\n")
+    monkeypatch.setenv("HEDGE_ENV_FILE", str(tmp_path / "broken.env"))
+    done = operator.type("kill", "on", "--reason", "runaway")
+    assert isinstance(done.exception, ConfigError)
+    assert "line 1: expected NAME=value; nothing was done: --log-dir" in str(done.exception)
+    folder = ("--log-dir", str(operator.log_dir))
+    assert operator.type("kill", "on", "--reason", "runaway", *folder).exit_code == 0
+    assert is_on(operator)
+
+
 # ---------------------------------------------------------------- the real process
 
 
