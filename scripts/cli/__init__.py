@@ -32,8 +32,11 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"scripts.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
-        command.short_help = VERBS[cmd_name]
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(VERBS.items()))
 
 
 @click.group(cls=Verbs)
