@@ -117,8 +117,10 @@ def resolve(name: str, text: str) -> Path:
     """Make a path absolute."""
     try:
         return ROOT / Path(text).expanduser()
-    except RuntimeError as error:  # `~` without a home
-        raise ConfigError(f"{name}={text!r}: {error}") from error
+    except RuntimeError as error:  # `~` of nobody here
+        raise ConfigError(
+            f"{name}={text!r}: there is no such home: write the whole path"
+        ) from error
 
 
 def read_machine_dir(values: Environ) -> Path:

@@ -57,7 +57,7 @@ def hold(path: Path, owner: str) -> Lock:
     except BlockingIOError as error:
         holder = _holder(fd)
         os.close(fd)
-        raise LockHeld(f"{path}: held by {holder}") from error
+        raise LockHeld(f"{path}: held by {holder}: stop that one first") from error
     except OSError as error:
         os.close(fd)
         raise ConfigError(f"{path}: cannot be locked: {error.strerror}: mend it") from error

@@ -201,7 +201,8 @@ class _Latch:
             seen = kill_latch.as_seen(kill_latch.read(self._log_dir))
             if seen != self._seen:
                 on, why = (False, "") if seen is None else (seen.on, seen.reason)
-                log.warning("kill latch on=%s reason=%s", on, one_line(why))
+                level = logging.WARNING if on else logging.INFO
+                log.log(level, "kill latch on=%s reason=%s", on, one_line(why))
             self._signature, self._due_s, self._seen = signature, now_s + LATCH_S, seen
         return self._seen
 

@@ -293,7 +293,8 @@ class OrderDesk:
             return FlattenRequest(command.id, command.symbol)
         dust = ", ".join(f"{leg.qty:f} {leg.symbol}" for leg in held)
         left = f": the exchange takes no order as small as what is left, {dust}" if held else ""
-        self._asks.answer(command, "done", f"nothing is open{left}")
+        where = "" if command.symbol is None else f" in {command.symbol}"
+        self._asks.answer(command, "done", f"nothing is open{where}{left}")
         return None
 
     def _acknowledge(self, command: Acknowledge, found: Recorded) -> None:
@@ -307,6 +308,9 @@ class OrderDesk:
             for order in self._ledger.open_orders()
             if order.state == "UNKNOWN" and command.client_id in (None, order.client_id)
         ]
+        if command.client_id is not None and not doubtful:
+            self._asks.answer(command, "refused", f"no order {command.client_id} is UNKNOWN")
+            return
         self._account = None
         try:
             for order in doubtful:

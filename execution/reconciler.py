@@ -31,16 +31,25 @@ class Reconciler:
         self._mode = mode
         self._first_s: dict[str, float] = {}
         self._unexplained: frozenset[LegKey] | None = None
+        self._halts: Mapping[str, str] = {}
 
     def settle(self, account: Account) -> Settled:
         """Read the trades, cash and orders that `account` shows to differ, and record them."""
         settled = self._settle(account)
+        self._log_new_halts(settled.halts)
         unaccounted = self._unaccounted(account, settled.complete)
         return replace(settled, unaccounted=unaccounted) if unaccounted else settled
 
     def acknowledge(self, legs: Mapping[LegKey, Decimal]) -> None:
         """Take these legs as they are, at the quantities that a person has looked at."""
         self._ledger.doubt.acknowledge(legs)
+
+    def _log_new_halts(self, halts: Mapping[str, str]) -> None:
+        """Log a halt when it begins, and not for as long as it lasts."""
+        for symbol, reason in halts.items():
+            if self._halts.get(symbol) != reason:
+                log.error("reconciliation symbol=%s halted: %s", symbol, reason)
+        self._halts = halts
 
     def _settle(self, account: Account) -> Settled:
         self._note_age()
@@ -70,8 +79,6 @@ class Reconciler:
                 complete = False
             elif change is not None:
                 changes.append(change)
-        for symbol, reason in halts.items():
-            log.error("reconciliation symbol=%s halted: %s", symbol, reason)
         return Settled(complete, trades, closed, tuple(changes), halts, frozenset(unread))
 
     def _read_trades(

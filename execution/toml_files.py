@@ -15,6 +15,16 @@ from execution.errors import ConfigError
 
 T = TypeVar("T")
 
+# What msgspec calls the types of a toml file, in words.
+TYPES = {
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text in quotes",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
 
 def read_toml(path: Path, shape: type[T]) -> T:
     """Decode one toml file strictly; ConfigError names the file and the key."""
@@ -66,7 +76,12 @@ def _say(error: str, raw: dict[str, Any], shape: type[object]) -> str:
         place = f"{entry[1]}[{named or entry[2]}]{entry[3]}"
     if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.+)`", what):
         place = f"{place}.{field[2]}".removeprefix(".")
-        what = "is unknown: remove it" if "unknown" in field[1] else "is missing: add it"
+        unknown = "unknown" in field[1]
+        what = "is unknown: correct its name, or remove it" if unknown else "is missing: add it"
+    elif what.startswith("Invalid"):
+        what = f"{what}: its comment says what is allowed"
+    for name, words in TYPES.items():
+        what = what.replace(f"`{name}`", words)
     return f"{place}: {what}" if place else what
 
 

@@ -55,7 +55,9 @@ class Recording:
             for symbol in self.symbols
         }
         if not self.symbols:
-            raise ConfigError(f"{folder}: no symbol is named to replay")
+            raise ConfigError(
+                f"{folder}: no symbol is named to replay: name them, as in BTCUSDT,ETHUSDT"
+            )
         covered = [_survey(path) for path in self._bars.values()]
         self.first_s = max(first for first, _ in covered) // 1000
         self.last_s = min(last for _, last in covered) // 1000

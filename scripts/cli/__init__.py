@@ -17,7 +17,7 @@ VERBS = {
     "risk": "Tell the executor what a person has looked at.",
     "shadow": "Look at the candidate policy, and put it in the live one's place.",
     "sync": "Mirror the book once, look at what would be mirrored, or pull the mirror.",
-    "status": "Show the book and the five processes.",
+    "status": "Show the book, the processes, and what the next start would refuse.",
 }
 
 
@@ -32,8 +32,11 @@ class Verbs(click.Group):
             return None
         module = importlib.import_module(f"scripts.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
-        command.short_help = VERBS[cmd_name]
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(VERBS.items()))
 
 
 @click.group(cls=Verbs)

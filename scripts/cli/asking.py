@@ -91,13 +91,20 @@ def find_place(log_dir: Path | None) -> Place:
 
     No other setting is read: a wrong one must not stand between an operator and the latch.
     """
-    place = Place((log_dir or settings_door.log_dir()).resolve(), UNROTATED)
+    try:
+        folder = log_dir or settings_door.log_dir()
+    except ConfigError as error:  # an .env that cannot be read names no folder
+        raise ConfigError(f"{error}; nothing was done: --log-dir needs no .env") from error
+    place = Place(folder.resolve(), UNROTATED)
     settings_door.refuse_mirror(place.log_dir)  # nobody who trades would hear what is asked there
     try:
         # Only in a folder that is there: in a mistyped one nobody would ever read what was asked.
         (place.log_dir / "run").mkdir(mode=RUN_MODE, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"log folder {place.log_dir}: {error.strerror}: name another") from error
+        raise ConfigError(
+            f"log folder {place.log_dir}: {error.strerror}: nothing was done; name the suite's own "
+            "with --log-dir"
+        ) from error
     return place
 
 
@@ -244,7 +251,8 @@ def tell(asked: Asking) -> None:
         until = datetime.fromtimestamp(asked.expires_ts, UTC).strftime("%H:%M:%S UTC")
         click.echo(f"no answer: {asked.executor}")
         click.echo(
-            f"the request {asked.command.id} stands: carried out until {until}, then expired"
+            f"the request {asked.command.id} stands: carried out until {until}, then expired; "
+            "look with `supervisorctl status` whether the executor runs"
         )
     elif asked.outcome == "accepted":
         click.echo(f"accepted{said}; begun and not finished yet: `hedge status` shows the book")

@@ -67,7 +67,7 @@ def contract() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(log_dir: Path | None, fresh: bool, as_json: bool) -> None:
     """Read every state file and journal; exit 1 where one is missing or not as agreed."""
-    folder = settings.load().log_dir if log_dir is None else log_dir
+    folder = log_dir or settings.log_dir()
     findings = inspect(folder, SystemClock(), fresh=fresh)
     if as_json:
         click.echo(msgspec.json.encode(findings))

@@ -79,4 +79,5 @@ def _what(legs: OpenLegs, symbol: str | None) -> str:
     whose = "" if symbol is None else f" of {symbol}"
     if legs.age_s is None or not legs.legs:
         return f"every position{whose} that the executor finds"
-    return f"{len(legs.legs)} positions{whose}"
+    count = len(legs.legs)
+    return f"{count} position{'s' * (count != 1)}{whose}"

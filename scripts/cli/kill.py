@@ -51,9 +51,9 @@ def kill() -> None:
 @json_option
 @click.pass_obj
 def turn_on(clock: Clock | None, reason: str, log_dir: Path | None, *, as_json: bool) -> None:
-    """Stop trading; show the positions that stay open, and which have no stop.
+    """Stop trading, and show the positions that stay open.
 
-    Exits 0 when the latch is on, 1 when it could not be set.
+    Those without a stop are named. Exits 0 when the latch is on, 1 when it could not be set.
     """
     clock = clock or SystemClock()
     place = asking.find_place(log_dir)

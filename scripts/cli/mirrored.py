@@ -84,7 +84,7 @@ def _target(settings: Settings) -> Target:
     if settings.firestore_emulator is None:
         problem = credentials_problem(settings.firestore_credentials)
         if settings.firestore_project is None:
-            problem = "FIRESTORE_PROJECT_ID is not set"
+            problem = "FIRESTORE_PROJECT_ID is not set: name the project in .env"
         if problem is not None:
             raise ConfigError(f"nothing to pull from: {problem}")
     return target_of(settings)

@@ -66,7 +66,7 @@ def show(console: Console, found: OpenLegs) -> None:
         console.print(f"WARNING: {found.problem}")
     if found.age_s is None:
         return
-    title = f"{len(found.legs)} open positions, {found.age_s:.0f} s ago"
+    title = f"open positions: {len(found.legs)}, {found.age_s:.0f} s ago"
     if not found.legs:
         console.print(title)
         return

@@ -122,7 +122,13 @@ class Tally:
 
 
 @click.command()
-@click.option("--market", "folder", required=True, help="Folder of recorded bars.")
+@click.option(
+    "--market",
+    "folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder of recorded bars.",
+)
 @click.option("--symbols", required=True, help="Symbols to trade, separated by commas.")
 @click.option("--out", help="Folder to keep ledger, journals and state files in; new or empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -259,13 +265,21 @@ def _share(part: Decimal, whole: Decimal) -> float | None:
     return round(float(part / whole), 4) if whole else None
 
 
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{name} {count:,}" for name, count in value.items()) or "none"
+    if isinstance(value, float):
+        value = round(value, 4)
+    return "unknown" if value is None else f"{value:,}"
+
+
 def _print(figures: Figures) -> None:
     table = Table(title=f"replay of {', '.join(figures.symbols)}", title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in msgspec.structs.asdict(figures).items():
         if name not in ("market", "symbols", "limits"):
-            table.add_row(name, f"{value:,}" if isinstance(value, int | float) else str(value))
+            table.add_row(name, _text(value))
     uses = Table(title="worst prospective use of each limit", title_justify="left")
     for column in ("limit", "worst", "of", "unit", "at (UTC)"):
         uses.add_column(column, justify="left" if column in ("limit", "unit") else "right")

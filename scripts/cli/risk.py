@@ -34,10 +34,11 @@ def acknowledge(
     *,
     as_json: bool,
 ) -> None:
-    """Say that you have looked: at one order, or at a ledger that does not know its positions.
+    """Say that you have looked at what nothing can prove.
 
-    Exits 0 when the executor accepted it, 1 when it refused, 3 when it did not answer in time: the
-    request then stands for five minutes.
+    That is one order, or every unknown one and the positions that the ledger does not know. Exits 0
+    when the executor accepted it, 1 when it refused, 3 when it did not answer in time: the request
+    then stands for five minutes.
     """
     clock = clock or SystemClock()
     command = Acknowledge(**asking.sign(clock, reason), client_id=client_id)
@@ -53,10 +54,10 @@ def acknowledge(
 def reset(
     clock: Clock | None, reason: str, wait_s: float, log_dir: Path | None, *, as_json: bool
 ) -> None:
-    """Measure drawdown and day loss from the present NAV on; end cooldown and breakers.
+    """Measure drawdown and day loss from the present NAV on.
 
-    Refused while the NAV is not known, is stale, or is in doubt. The limits themselves stay.
-    Exits as `acknowledge` does.
+    Cooldown and breakers end with it. Refused while the NAV is not known, is stale, or is in doubt.
+    The limits themselves stay. Exits as `acknowledge` does.
     """
     clock = clock or SystemClock()
     command = ResetRisk(**asking.sign(clock, reason))

@@ -111,7 +111,8 @@ def rollback(clock: Clock | None, reason: str, *, force: bool) -> None:
     settings = settings_door.load()
     backup, manifest = ops_edits.roll_back(settings.ops_dir, force=force)
     _audit(settings, clock, "shadow rollback", reason, f"done, from {backup.name}")
-    click.echo(f"done: {', '.join(manifest.left)} are as before {backup.name}")
+    click.echo(f"done: {', '.join(manifest.left)} are as they were before the promotion")
+    click.echo(f"its backup is {backup} now")
     click.echo(f"it takes effect with: {RESTART}")
 
 

@@ -28,7 +28,6 @@ BOOK: tuple[StateFile[Any], ...] = (
     registry.SYNC_HEALTH,
 )
 
-
 PIPED_WIDTH = 120
 
 
@@ -47,17 +46,21 @@ class Reading(msgspec.Struct, frozen=True):
 def status(*, as_json: bool) -> None:
     """Show NAV, positions, trading state and processes, each with its age.
 
-    Exits 1 when something is missing or stale.
+    Exits 78 when the settings, as they stand now, would refuse the next start, and names them; else
+    1 when something is missing or stale.
     """
-    settings = settings_door.load()
     clock = SystemClock()
-    store = StateStore(settings.log_dir, clock)
+    log_dir = settings_door.log_dir()
+    store = StateStore(log_dir, clock)
     now = clock.now()
     readings = {file.name: _read(store, file, now) for file in (*BOOK, *PROCESSES.values())}
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(readings)).decode())
+    elif all(each.content is None for each in readings.values()):
+        click.echo(f"nothing is published in {log_dir}: scripts/up starts the suite there")
     else:
         _print(readings)
+    settings_door.load()
     if any(each.stale or each.problem for each in readings.values()):
         raise SystemExit(1)
 
@@ -74,7 +77,12 @@ def _print(readings: dict[str, Reading]) -> None:
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
-    nav, risk = readings["nav"].content, readings["risk_snapshot"].content
+    health, nav, risk = (
+        readings[file.name].content
+        for file in (registry.EXECUTOR_HEALTH, registry.NAV, registry.RISK_SNAPSHOT)
+    )
+    if health is not None:
+        console.print(f"{health.mode}, {health.engine_version}")
     if nav is not None:
         day = "unknown" if nav.day_pnl_usd is None else f"{nav.day_pnl_usd:+,.2f} USD"
         down = "unknown" if nav.drawdown_pct is None else f"{nav.drawdown_pct:.2f} %"
@@ -83,13 +91,15 @@ def _print(readings: dict[str, Reading]) -> None:
     if risk is not None:
         reasons = ", ".join(risk.trading_state_reasons)
         console.print(f"trading {risk.trading_state} {reasons}".rstrip())
-    if readings["positions"].content is not None:
-        console.print(_positions(readings["positions"].content.rows))
+    held = readings["positions"].content
+    if held is not None:
+        title = f"open positions: {len(held.rows)}"
+        console.print(_positions(title, held.rows) if held.rows else title)
     console.print(_processes(readings))
 
 
-def _positions(rows: Any) -> Table:  # noqa: ANN401 - rows of a payload that was decoded by its schema
-    table = Table(title=f"{len(rows)} open positions", title_justify="left")
+def _positions(title: str, rows: Any) -> Table:  # noqa: ANN401 - rows of a payload that was decoded by its schema
+    table = Table(title=title, title_justify="left")
     for column in ("symbol", "side", "qty", "entry", "mark", "unrealized USD", "stop", "target"):
         table.add_column(column, justify="left" if column in ("symbol", "side") else "right")
     for row in rows:

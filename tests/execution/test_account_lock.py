@@ -68,7 +68,7 @@ def test_the_second_checkout_exits_75_and_says_who_trades(first: Checkout, tmp_p
     assert (code, out) == (75, "")
     lock = Path(os.environ["XDG_STATE_HOME"]) / "hedge" / "testnet-main.lock"
     holder = f"held by executor of {tmp_path / 'a' / 'logs'} (pid {first.child.pid})"
-    assert said.splitlines()[-1] == f"executor: {lock}: {holder}"
+    assert said.splitlines()[-1] == f"executor: {lock}: {holder}: stop that one first"
     first.child.kill()
     first.child.wait()
     assert Checkout(tmp_path / "b").end()[:2] == (0, "trades\n")

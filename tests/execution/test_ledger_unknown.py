@@ -107,7 +107,7 @@ def test_an_acknowledged_order_says_nothing_about_the_ledger(path: Path, person:
     rig = start(path, person, held_before())
     person.acknowledge("hgt-d1-1")
     rig.tick()
-    assert person.answers == [("done", "0 unknown orders given up")]
+    assert person.answers == [("refused", "no order hgt-d1-1 is UNKNOWN")]
     assert halted(rig) == ("ledger_unknown BTCUSDT LONG",)
 
 

@@ -17,7 +17,9 @@ def test_the_second_is_told_who_holds_it(tmp_path):
     path = tmp_path / "run" / "sync.lock"
     with locks.hold(path, "sync_state"), pytest.raises(LockHeld) as refused:
         locks.hold(path, "another")
-    assert str(refused.value) == f"{path}: held by sync_state (pid {os.getpid()})"
+    assert (
+        str(refused.value) == f"{path}: held by sync_state (pid {os.getpid()}): stop that one first"
+    )
 
 
 def test_a_released_lock_is_free_and_names_the_new_holder(tmp_path):

@@ -481,6 +481,5 @@ def test_the_second_process_exits_75_and_says_who_holds_the_lock(folder):
     with locks.hold(folder.path / "run" / "sync.lock", "sync_state"):
         ended = run_module(folder, MAX_LOOPS="1")
     assert ended.returncode == 75
-    assert ended.stderr.splitlines()[1:] == [
-        f"sync_state: {folder.path}/run/sync.lock: held by sync_state (pid {os.getpid()})"
-    ]
+    holder = f"held by sync_state (pid {os.getpid()}): stop that one first"
+    assert ended.stderr.splitlines()[1:] == [f"sync_state: {folder.path}/run/sync.lock: {holder}"]

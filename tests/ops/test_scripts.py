@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -126,6 +128,25 @@ def test_a_path_too_long_for_a_socket_is_refused(suite: Suite) -> None:
 
 
 # ---------------------------------------------------------------- up and down
+
+
+def test_a_taken_port_is_named_before_anything_starts(suite: Suite) -> None:
+    suite.silence()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        hedge_conf = suite.project / "ops" / "hedge.conf"
+        hedge_conf.write_text(
+            re.sub(r"(--server\.port) \d+", rf"\1 {port}", hedge_conf.read_text())
+        )
+        up = suite.script("up")
+        page = ("-m", "dashboard", "--server.address", "127.0.0.1", "--server.port", str(port))
+        alone = suite.run(suite.project / ".venv" / "bin" / "python", *page, cwd=suite.project)
+    assert up.code == 1
+    assert f"port {port} is taken by another program; nothing was started." in up.text
+    assert suite.left_over() == []
+    assert alone.code == 78
+    assert f"dashboard: 127.0.0.1:{port} cannot be listened on" in alone.text
+    assert "change --server.port in ops/hedge.conf" in alone.text
 
 
 def test_up_says_which_program_does_not_run_and_why(suite: Suite) -> None:

@@ -65,9 +65,8 @@ def test_every_kind_is_here() -> None:
 def test_a_kind_takes_its_own_keys_and_no_other(tmp_path: Path, kind: str) -> None:
     fault = {"kind": kind, "frac": 0.5, "from_s": 1, "for_s": 2, "every_s": 3, **KINDS[kind]}
     assert decode(tmp_path, [fault]).fault[0].frac == 0.5
-    assert (
-        refusal(tmp_path, [{**fault, "surprise": 1}]) == "fault[0].surprise: is unknown: remove it"
-    )
+    unknown = "fault[0].surprise: is unknown: correct its name, or remove it"
+    assert refusal(tmp_path, [{**fault, "surprise": 1}]) == unknown
     for key in ("kind", "frac", *KINDS[kind]):
         without = {name: value for name, value in fault.items() if name != key}
         assert refusal(tmp_path, [without]) == f"fault[0].{key}: is missing: add it"
@@ -106,7 +105,7 @@ def test_the_plan_itself_is_bounded(tmp_path: Path) -> None:
         for value in wrong:
             assert refusal(tmp_path, [fault], **{field: value}).startswith(f"{field}: ")
     assert refusal(tmp_path, []).startswith("fault: ")
-    assert refusal(tmp_path, [fault], surprise=1) == "surprise: is unknown: remove it"
+    assert refusal(tmp_path, [fault], surprise=1).startswith("surprise: is unknown: ")
 
 
 @pytest.mark.parametrize(

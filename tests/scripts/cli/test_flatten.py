@@ -163,7 +163,7 @@ def test_without_a_terminal_it_shows_and_refuses(operator):
 def test_only_the_positions_of_the_symbol_are_shown(operator):
     operator.publish(3)
     said = operator.type(*YES, "--symbol", "S001USDT", "--wait", "0").stdout
-    assert "1 open positions" in said
+    assert "open positions: 1" in said
     assert "S001USDT" in said
     assert "S000USDT" not in said
 

@@ -82,7 +82,7 @@ def test_json_tells_the_latch_the_executor_and_the_positions(operator):
 def test_positions_without_protection_are_named(operator):
     operator.publish(3, naked=2)
     said = operator.type("kill", "on", "--reason", "runaway").stdout
-    assert "3 open positions, 0 s ago" in said
+    assert "open positions: 3, 0 s ago" in said
     assert "WITHOUT PROTECTION while the latch is on: S000USDT LONG, S001USDT SHORT\n" in said
     assert said.count("NONE") == 2
 
@@ -97,7 +97,7 @@ def test_a_plan_protects_nothing_while_no_order_is_sent(operator):
 def test_protected_positions_raise_no_alarm(operator):
     operator.publish(2)
     said = operator.type("kill", "on", "--reason", "runaway").stdout
-    assert "2 open positions" in said
+    assert "open positions: 2" in said
     assert "WITHOUT PROTECTION" not in said
     assert "WARNING" not in said
 
@@ -207,6 +207,19 @@ def test_wrong_settings_do_not_stand_between_an_operator_and_the_latch(
     monkeypatch.setenv("HEDGE_OPS_DIR", str(tmp_path / "ops"))
     monkeypatch.setenv("MARKET", "nowhere")
     assert hedge("kill", "on", "--reason", "runaway").returncode == 0
+    assert is_on(operator)
+
+
+def test_an_env_that_cannot_be_read_is_named_with_the_way_around_it(
+    operator, tmp_path, monkeypatch
+):
+    (tmp_path / "broken.env").write_text("DRY_RUN\n")
+    monkeypatch.setenv("HEDGE_ENV_FILE", str(tmp_path / "broken.env"))
+    done = operator.type("kill", "on", "--reason", "runaway")
+    assert isinstance(done.exception, ConfigError)
+    assert "line 1: expected NAME=value; nothing was done: --log-dir" in str(done.exception)
+    folder = ("--log-dir", str(operator.log_dir))
+    assert operator.type("kill", "on", "--reason", "runaway", *folder).exit_code == 0
     assert is_on(operator)
 
 
