@@ -247,10 +247,9 @@ class OrderDesk:
             sent = self._send(route, orders.build(route, quote, rules, self._mode, now), now)
             return OrderResult(route.decision_id, sent)
         self._account = None
-        if step == "done":
+        if step == "done" or route.order is None:
             return self._ledger.close_route(route)
-        if route.order is not None:
-            self._venue.cancel(route.symbol, route.order.client_id)
+        self._venue.cancel(route.symbol, route.order.client_id)
         return None
 
     def _is_held_back(self, route: Route, live: Decided) -> bool:

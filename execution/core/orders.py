@@ -89,7 +89,6 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
     It is on the grids, and on the passive side when post-only.
     """
     leg = next_leg(route)
-    closes = leg.type == "STOP_MARKET"
     return NewOrder(
         client_id=client_id(mode, route.decision_id, route.attempts + 1),
         symbol=route.symbol,
@@ -98,9 +97,9 @@ def build(route: Route, quote: Quote, rules: SymbolRules, mode: str, now: float)
         type=leg.type,
         qty=sizing.snap_qty(_at_once(remaining_qty(route), leg, rules), rules),
         price=_price(route, leg, quote, rules.tick_size) if leg.type == "LIMIT" else None,
-        stop_price=_stop_price(route, rules.tick_size) if closes else None,
+        stop_price=_stop_price(route, leg, rules.tick_size),
         reduce_only=route.reduce_only,
-        close_position=closes,
+        close_position=leg.type == "STOP_MARKET",
         post_only=leg.post_only,
         signed_ts=now,
     )
@@ -141,9 +140,9 @@ def _price(route: Route, leg: RouteLeg, quote: Quote, tick: Decimal) -> Decimal:
     return limit_price(route.side, leg, quote, tick)
 
 
-def _stop_price(route: Route, tick: Decimal) -> Decimal | None:
+def _stop_price(route: Route, leg: RouteLeg, tick: Decimal) -> Decimal | None:
     # Rounded towards the market: a stop may fire a tick early, never late.
-    if route.stop_price is None:
+    if leg.type != "STOP_MARKET" or route.stop_price is None:
         return None
     rounding = ROUND_CEILING if route.side == "SELL" else ROUND_FLOOR
     return sizing.snap_price(route.stop_price, tick, rounding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from execution.core.seam import (
+    Ambiguous,
     Blind,
     CashRow,
     MarketSnapshot,
@@ -29,8 +30,8 @@ class DisarmedVenue:
     def submit(self, order: NewOrder) -> Rejected:  # noqa: ARG002  whatever it is
         return Rejected("disarmed", REASON)
 
-    def cancel(self, symbol: str, client_id: str) -> NotFound:  # noqa: ARG002  likewise
-        return NotFound()
+    def cancel(self, symbol: str, client_id: str) -> Ambiguous:  # noqa: ARG002  likewise
+        return Ambiguous(REASON)
 
     def find_order(self, symbol: str, client_id: str) -> VenueOrder | NotFound | Blind:  # noqa: ARG002  likewise
         return Blind(0.0, REASON)

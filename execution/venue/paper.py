@@ -112,10 +112,10 @@ class PaperVenue:
         else:
             origin_ts = self._market.open(now, None, None)
             cash: tuple[CashRow, ...] = ()
-            if account is None:
+            if account is None or clock is None:
                 account, deposit = paper_account.begin(self._terms.start_usd, origin_ts)
                 cash = (deposit,)
-            elif clock is not None:
+            else:
                 log.warning("paper account moved from series=%s to series=%s", clock.series, series)
             clock = SeriesClock(series, origin_ts, origin_ts)
             self._commit(Changes(account, clock, cash=cash))

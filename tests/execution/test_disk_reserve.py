@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from execution.disk_reserve import DiskReserve
-from tests.support.disks import MIB, fill, free_bytes, small_disk
+from tests.support.disks import MIB, fill, free_bytes, no_file_above, small_disk
 
 SIZE = 4 * MIB
-
-
-@contextmanager
-def no_file_above(size_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size, as a quota does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from execution import kill_latch, small_files
 from execution.core.records import KillLatch
 from execution.kill_latch import Doubtful
 from execution.state_schema.operator_files import KillFile
+from tests.support.disks import no_file_above
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_790_000_000.0
 OFF = KillFile(on=False, ts=NOW, user="ada", reason="checked")
 OFF_BYTES = b'{"on":false,"ts":1790000000.0,"user":"ada","reason":"checked"}'
@@ -192,32 +190,13 @@ def test_the_signature_moves_with_the_file(tmp_path, path):
 
 
 # A file may have no bytes at all here, as on a disk that is full.
-FULL = """
-import resource, sys
-from pathlib import Path
-from execution import kill_latch, small_files
-from execution.state_schema.operator_files import KillFile
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-folder = Path(sys.argv[1])
-try:
-    kill_latch.write(folder, KillFile(on=True, ts=1.79e9, user="ada", reason="full"))
-except OSError as error:
-    print(error.errno)
-print(kill_latch.read(folder).on)
-kill_latch.write_empty(folder)
-print(kill_latch.as_seen(kill_latch.read(folder)).on)
-"""
-
-
 def test_a_full_disk_keeps_the_old_latch_and_has_room_for_an_empty_one(tmp_path, path):
     path.write_bytes(OFF_BYTES)
-    ran = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.stdout.split() == ["27", "False", "True"]
+    with no_file_above(0):
+        with pytest.raises(OSError, match="File too large"):
+            kill_latch.write(tmp_path, KillFile(on=True, ts=NOW, user="ada", reason="full"))
+        assert not is_on(path)
+        kill_latch.write_empty(tmp_path)
+        assert is_on(path)
     assert path.read_bytes() == b""
     assert [each.name for each in path.parent.iterdir()] == ["kill.json"]

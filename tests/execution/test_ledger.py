@@ -364,6 +364,15 @@ def test_an_entry_is_opened_once_even_by_a_process_that_forgot(ledger: Ledger) -
     assert ledger.entries(0.0) == [("BTCUSDT", NOW)]
 
 
+def test_what_was_decided_once_stays_decided(ledger: Ledger) -> None:
+    assert not ledger.is_decided("d1")
+    ledger.open_route(builders.plan(), NOW)
+    assert ledger.is_decided("d1")
+    ledger.close_route(ledger.routes()["d1"])
+    assert ledger.is_decided("d1")
+    assert not ledger.is_decided("d2")
+
+
 def test_entries_are_told_by_time_and_by_place(ledger: Ledger) -> None:
     assert ledger.newest_rows() == (0, 0)
     for i, symbol in enumerate(["BTCUSDT", "ETHUSDT", "BTCUSDT"]):

@@ -85,6 +85,15 @@ def test_a_missing_ledger_with_a_position_halts_the_book(path: Path, person: Per
     assert halted(rig.restart()) == ("ledger_unknown BTCUSDT LONG",)
 
 
+def test_nothing_is_judged_before_everything_was_read(path: Path, person: Person) -> None:
+    venue = held_before()
+    venue.mute.add("trades")
+    rig = start(path, person, venue)
+    assert (rig.recorded.unaccounted, rig.recorded.reconciled_ts) == (frozenset(), None)
+    venue.mute.clear()
+    assert halted(rig) == ("ledger_unknown BTCUSDT LONG",)
+
+
 def test_on_paper_and_without_a_position_nothing_is_unknown(path: Path, person: Person) -> None:
     assert halted(start(path, person, held_before(), mode="paper")) == ()
     assert halted(start(path.with_name("other.sqlite"), person, FakeVenue())) == ()

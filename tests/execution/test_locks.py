@@ -9,6 +9,7 @@ import pytest
 
 from execution import locks
 from execution.errors import ConfigError, LockHeld
+from tests.support.disks import no_file_above
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,3 +80,10 @@ def test_what_cannot_be_a_lock_is_refused_by_name(tmp_path, kind):
     with pytest.raises(ConfigError, match=str(path)):
         locks.hold(path, "anyone")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_that_cannot_say_who_holds_it_is_refused_and_free(tmp_path):
+    path = tmp_path / "a.lock"
+    with no_file_above(0), pytest.raises(ConfigError, match="cannot be locked: File too large"):
+        locks.hold(path, "anyone")
+    locks.hold(path, "heir").release()

@@ -8,6 +8,7 @@ import pytest
 
 from execution.core.seam import Ambiguous, NewOrder, Quote, Rejected
 from execution.core.types import Decided, OrderResult, TradingState
+from execution.order_desk import SEND_WITHIN_S
 from tests.support import builders
 from tests.support.rig import Rig
 from tests.support.venue import FakeVenue
@@ -342,6 +343,16 @@ def test_without_a_quote_nothing_is_priced_and_a_cancel_still_goes_out(rig: Rig)
     assert ids(rig.venue) == ["hgp-d1-1"]
     rig.tick(live=HALTED)
     assert rig.venue.canceled == ["hgp-d1-1"]
+
+
+def test_an_order_that_slow_answers_made_late_waits_for_the_next_look(rig: Rig) -> None:
+    rig.tick()
+    rig.venue.watch = lambda _order: rig.clock.advance(SEND_WITHIN_S + 0.1)
+    rig.tick(entry(), entry(decision_id="d2", symbol="ETHUSDT"))
+    assert ids(rig.venue) == ["hgp-d1-1"]
+    rig.venue.watch = None
+    rig.tick()
+    assert ids(rig.venue) == ["hgp-d1-1", "hgp-d2-1"]
 
 
 @pytest.mark.parametrize("bid", [float("nan"), float("inf"), 0.0, -1.0, 500.0])

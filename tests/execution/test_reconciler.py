@@ -242,6 +242,19 @@ def test_one_silent_symbol_does_not_hold_up_the_others(books: Books) -> None:
     assert found.halts == {}
 
 
+def test_a_reduction_told_without_what_it_reduces_is_asked_for_again(books: Books) -> None:
+    opened = books.venue.execute("BTCUSDT", "LONG", "BUY", Decimal(2))
+    books.venue.execute("BTCUSDT", "LONG", "SELL", Decimal(1))
+    books.venue.done.remove(opened)
+    found = books.settle()
+    assert (found.complete, found.unread, found.trades) == (False, {"BTCUSDT"}, ())
+    assert (found.halts, books.held()) == ({}, "0")
+    books.venue.done.append(opened)
+    found = books.settle()
+    assert (found.complete, found.unread, books.held()) == (True, frozenset(), "1")
+    assert [trade.trade_id for trade in found.trades] == ["t1", "t2"]
+
+
 # ---------------------------------------------------------------- mismatch
 
 
@@ -345,6 +358,17 @@ def test_a_ledger_does_not_begin_while_its_past_cannot_be_read() -> None:
     venue.mute.clear()
     assert reconciler(ledger, venue).settle(venue.observe(NOW + 200).account).complete
     assert ledger.cash.wallet_usd == venue.wallet
+
+
+@pytest.mark.parametrize("wallet", ["0", "-5"])
+def test_a_ledger_does_not_begin_with_a_wallet_that_was_not_told(wallet: str) -> None:
+    venue = FakeVenue(wallet=wallet)
+    ledger = begin(venue)
+    assert ledger.begun_ts() is None
+    venue.wallet = Decimal(500)
+    venue.change()
+    assert reconciler(ledger, venue).settle(venue.observe(NOW + 1).account).complete
+    assert ledger.cash.start_usd == 500
 
 
 def test_a_fill_of_an_own_order_counts_even_when_the_exchanges_clock_is_behind(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,17 @@ def small_disk(at: Path, mib: int) -> Iterator[Path]:
     finally:
         # Lazily: a failed test may have left files of it open.
         subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+@contextmanager
+def no_file_above(size_bytes: int) -> Iterator[None]:
+    """Let no file of this process be written beyond a size, as a quota does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fill(folder: Path) -> None:

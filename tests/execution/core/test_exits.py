@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from execution.core import exits
-from execution.core.records import ExitPlan
+from execution.core.records import ExitPlan, FlattenRequest
 from tests.support import builders, policies
 
 LONG = ("BTCUSDT", "LONG")
@@ -49,6 +49,11 @@ def test_a_plan_has_stop_and_target_on_their_sides_or_is_none(
         if side == "SHORT":
             low, high = high, low
         assert 0 < low < mark < high < math.inf
+
+
+@pytest.mark.parametrize("unknown", ["atr", "bar_open_ts"])
+def test_without_a_range_or_a_bar_there_is_no_plan(unknown: str) -> None:
+    assert exits.plan(builders.signal(**{unknown: None}), 100.0, policies.EXITS, 60) is None
 
 
 def test_a_range_too_small_to_move_the_price_makes_no_plan() -> None:
@@ -126,6 +131,23 @@ def test_what_works_for_the_position_before_this_one_does_not_count() -> None:
     }
     wanted = [("protect", "stop"), ("exit", "take_profit")]
     assert due(builders.position(mark_price=130.0), routes=routes) == wanted
+
+
+@pytest.mark.parametrize("symbol", [None, "BTCUSDT"])
+def test_a_flatten_comes_before_every_other_exit_and_is_wanted_once(symbol: str | None) -> None:
+    asked = {"protected": frozenset({LONG}), "flatten": (FlattenRequest("r1", symbol),)}
+    past = builders.position(mark_price=130.0)
+    assert due(past, now=NOW + 9999, **asked) == [("flatten", "flatten:r1")]
+    worked = {"position_id": past.position_id, "reduce_only": True, "legs": (builders.TAKER,)}
+    routes = {"x": builders.route("x", action="exit", **worked)}
+    assert due(past, routes=routes, **asked) == [("flatten", "flatten:r1")]
+    routes = {"f": builders.route("f", action="flatten", **worked)}
+    assert due(past, routes=routes, **asked) == []
+
+
+def test_a_flatten_of_another_symbol_leaves_this_one_alone() -> None:
+    asked = {"protected": frozenset({LONG}), "flatten": (FlattenRequest("r1", "ETHUSDT"),)}
+    assert due(builders.position(), **asked) == []
 
 
 # ---------------------------------------------------------------- the intent

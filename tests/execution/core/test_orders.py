@@ -208,6 +208,13 @@ def test_an_order_is_not_larger_than_the_exchange_takes() -> None:
     assert build(builders.route(qty=Decimal(50)), max_qty=Decimal(20)).qty == 20
 
 
+@pytest.mark.parametrize(("most", "asked"), [("30", 30), ("60", 50), (None, 50)])
+def test_a_market_order_is_not_larger_than_the_market_s_own_bound(most, asked) -> None:
+    bound = {"market_max_qty": None if most is None else Decimal(most)}
+    assert build(builders.route(qty=Decimal(50), attempts=1), **bound).qty == asked
+    assert build(builders.route(qty=Decimal(50)), **bound).qty == 50  # a limit order is free of it
+
+
 def test_nothing_is_lacking_of_what_was_overfilled() -> None:
     over = builders.route(qty=Decimal(1), filled_qty=Decimal(2))
     assert orders.remaining_qty(over) == 0

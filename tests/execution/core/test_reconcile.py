@@ -68,6 +68,14 @@ def test_an_order_that_is_not_ours_is_foreign_and_is_only_shown() -> None:
     assert (found.foreign, found.orders) == ((theirs,), ())
 
 
+def test_what_another_s_order_had_filled_before_it_was_known_is_not_waited_for() -> None:
+    known = builders.order_record("o1", state="PARTIAL", filled_qty=Decimal("0.3"), foreign=True)
+    shown = builders.venue_order("o1", state="PARTIAL", filled_qty=Decimal("0.7"))
+    assert compared([known], open_orders=(shown,)).orders == ()
+    ended = replace(shown, state="CANCELED")
+    assert reconcile.settled(known, ended, 0.0) == ("CANCELED", "canceled")
+
+
 def test_a_wallet_that_is_off_by_the_last_digit_is_asked_about() -> None:
     assert compared(wallet=Decimal("10000.00000001")).cash
 
@@ -100,7 +108,8 @@ def test_a_mismatch_says_both_numbers() -> None:
 @pytest.mark.parametrize("state", ["PREP", "LIVE", "PARTIAL"])
 @pytest.mark.parametrize("now", [NOW, LATE - 0.01, LATE, LATE + 1e6])
 def test_not_found_makes_an_order_unknown_first(state: str, now: float) -> None:
-    assert settled(state, NotFound(), now=now)[0] == "UNKNOWN"
+    why = "not found yet" if now < LATE else "lost at the venue"
+    assert settled(state, NotFound(), now=now) == ("UNKNOWN", why)
 
 
 @pytest.mark.parametrize(

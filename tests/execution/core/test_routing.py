@@ -233,12 +233,22 @@ def test_the_budget_holds_for_the_crossing_leg_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "quote", [None, builders.quote(100.0, ask=float("nan")), builders.quote(0.0)]
+    "quote",
+    [
+        None,
+        builders.quote(100.0, ask=float("nan")),
+        builders.quote(100.0, ask=float("inf")),
+        builders.quote(0.0),
+    ],
 )
 def test_a_touch_that_is_not_known_is_waited_for_and_not_given_up(quote: Quote | None) -> None:
     route = builders.route(legs=(CROSSING,))
     assert step(route, quote=quote) == "send"
     assert quote is None or not routing.is_priced(route, quote)
+
+
+def test_without_rules_no_price_is_too_dear() -> None:
+    assert step(builders.route(legs=(CROSSING,)), rules=None, quote=builders.quote(120.0)) == "send"
 
 
 # ---------------------------------------------------------------- refused quotes

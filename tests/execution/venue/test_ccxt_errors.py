@@ -94,6 +94,8 @@ def test_what_comes_with_5xx_is_a_doubt_whatever_it_says(status: int, text: str)
         '{"orderId": null, "clientOrderId": "hgt-a-1"}',
         '{"orderId": 7}',
         '{"code": 200, "msg": "success"}',
+        '{"code": -2019, "msg": "Margin is ins',
+        '{"code": "-2019", "msg": "Margin is insufficient."}',
         "[" * 100_000,
     ],
 )
@@ -112,9 +114,12 @@ def test_an_error_that_comes_with_200_is_none_the_less_an_error() -> None:
     assert isinstance(ask('{"code": -1007, "msg": "Timeout"}'), Doubt)
 
 
-@pytest.mark.parametrize("status", [301, 307, 403, 404, 408, 451])
-def test_a_refusal_without_a_code_proves_nothing(status: int) -> None:
-    assert isinstance(ask("<html>Forbidden</html>", status), Doubt)
+@pytest.mark.parametrize("status", [301, 307, 400, 403, 404, 408, 451])
+@pytest.mark.parametrize(
+    "text", ["<html>Forbidden</html>", '{"code": -2019, "msg": "Margin is ins']
+)
+def test_a_refusal_without_a_code_proves_nothing(status: int, text: str) -> None:
+    assert ask(text, status) == Doubt(f"HTTP {status}")
 
 
 def test_nothing_at_all_is_a_doubt() -> None:

@@ -194,6 +194,18 @@ def test_a_round_ends_when_its_time_is_spent(line: Line) -> None:
     line.session.read(PUBLIC, ServerTime)
 
 
+def test_an_order_is_not_sent_when_the_round_is_over(line: Line) -> None:
+    line.session.read(SIGNED, ServerTime)  # the exchange's clock is known now
+    line.wire.takes_s = 2.0
+    line.session.read(PUBLIC, ServerTime)
+    line.session.read(PUBLIC, ServerTime)
+    with pytest.raises(VenueUnavailable, match=r"no answer within 1\.0 s"):
+        line.session.read(PUBLIC, ServerTime)
+    answer = line.session.send(POST, OrderAck, {})
+    assert answer == Refusal("not_sent", "the round's 5 s are over", "refused")
+    assert line.wire.asked("post") == []
+
+
 def test_an_order_without_an_answer_is_a_doubt(line: Line) -> None:
     line.session.read(SIGNED, ServerTime)
     line.wire.takes_s = 3.5

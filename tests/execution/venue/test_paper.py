@@ -33,6 +33,7 @@ from tests.execution.venue.scripted import (
     order,
     terms,
 )
+from tests.support import policies
 
 D = Decimal
 ROOT = Path(__file__).resolve().parents[3]
@@ -185,6 +186,19 @@ def test_funding_waits_for_the_fills_of_its_own_bar() -> None:
     made.submit("a", **LONG)
     made.step()
     assert [row.amount for row in made.venue.cash(ORIGIN + 1)] == [D("-0.1")]
+
+
+def test_funding_is_paid_on_its_own_symbol_alone() -> None:
+    listings = [policies.listing(symbol, step_size=D("0.01")) for symbol in (SYMBOL, "ETHUSDT")]
+    played = {listing.symbol: [candle(100.0)] * 4 for listing in listings}
+    market = ScriptedMarket(played, listings, {"ETHUSDT": [(ORIGIN + 120.0, 0.001)]})
+    venue = PaperVenue(market, PaperStore(None), terms())
+    venue.observe(ORIGIN)
+    venue.observe(ORIGIN + BAR_S)
+    for symbol in played:
+        venue.submit(order(f"in-{symbol}", **LONG, symbol=symbol, signed_ts=ORIGIN + BAR_S))
+    venue.observe(ORIGIN + 2 * BAR_S)
+    assert [(row.symbol, row.amount) for row in venue.cash(ORIGIN + 1)] == [("ETHUSDT", D("-0.1"))]
 
 
 def test_funding_falls_due_in_a_minute_without_a_bar() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.core.seam import ZERO
+from execution.core.seam import ZERO, Accepted
 from execution.venue.paper import PaperVenue
 from execution.venue.paper_account import exact
 from execution.venue.paper_store import PaperStore
@@ -117,6 +117,47 @@ def test_two_legs_that_cancel_each_other_are_not_liquidated() -> None:
     made.submit("s", **SHORT, qty="40")
     made.step(2)
     assert made.legs == {"LONG": D(40), "SHORT": D(-40)}
+
+
+@pytest.mark.parametrize(
+    ("fee_bps", "left"), [(D(0), {"LONG": D("40.2"), "SHORT": D("-39.8")}), (D(1250), {})]
+)
+def test_legs_that_no_price_changes_stand_until_the_wallet_is_spent(
+    fee_bps: Decimal, left: dict[str, Decimal]
+) -> None:
+    # 40.2 less its 0.5 % of margin is 39.8 and its own: what one gains the other loses.
+    made = bench((100.0, 130.0, 70.0, 100.0, 100.0), taker_fee_bps=fee_bps)
+    made.submit("l", **LONG, qty="40.2")
+    made.submit("s", **SHORT, qty="39.8")
+    made.step(2)
+    assert made.legs == left
+    assert {trade.price for trade in made.trades} == {D("100.0")}
+    assert made.wallet == (ZERO if fee_bps else D(1000))
+
+
+def test_a_bar_of_a_symbol_that_is_not_held_closes_nothing() -> None:
+    listings = [TIGHT, policies.listing("ETHUSDT", step_size=D("0.01"), half_spread_bps=0.0)]
+    jumps: Candle = (200.0, 200.0, 200.0, 200.0, 100.0)
+    played = {
+        "BTCUSDT": [candle(100.0), candle(100.0), candle(100.0)],
+        "ETHUSDT": [candle(100.0), candle(100.0), jumps],
+    }
+    venue = PaperVenue(
+        ScriptedMarket(played, listings),
+        PaperStore(None),
+        terms(start_usd=D(1000), leverage=D(10), **FREE),
+    )
+    venue.observe(ORIGIN)
+    venue.observe(ORIGIN + BAR_S)
+    venue.submit(order("in", **LONG, qty=D(50), signed_ts=ORIGIN + BAR_S))
+    venue.observe(ORIGIN + 2 * BAR_S)
+    late = {"type": "LIMIT", "price": "101.0", "symbol": "ETHUSDT", "qty": D(1)}
+    assert isinstance(
+        venue.submit(order("late", **LONG, **late, signed_ts=ORIGIN + 2 * BAR_S)), Accepted
+    )
+    seen = venue.observe(ORIGIN + 3 * BAR_S)
+    assert [leg.qty for leg in seen.account.positions] == [D(50)]  # type: ignore[union-attr]
+    assert [each.client_id for each in seen.account.open_orders] == ["late"]  # type: ignore[union-attr]
 
 
 def test_it_is_kept_over_a_restart_and_met_while_down(tmp_path: Any) -> None:

@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.execution.venue.scripted import Bench, candle
+from execution.venue import paper_account
+from tests.execution.venue.scripted import ORIGIN, Bench, candle, terms
+from tests.support import builders
 
 D = Decimal
 LONG = {"side": "BUY", "position_side": "LONG"}
@@ -233,3 +235,12 @@ def test_many_bars_at_once_are_met_in_their_order() -> None:
     assert [t.client_id for t in made.trades[1:]] == ["stop"]
     assert made.trades[1].price == D("96.9")
     assert made.state("profit") == "EXPIRED"
+
+
+def test_no_execution_of_an_order_that_only_reduces_turns_its_leg_around() -> None:
+    account, _ = paper_account.begin(D(1000), ORIGIN)
+    how = {"maker": False, "ts": ORIGIN, "terms": terms()}
+    account, _ = paper_account.fill(account, builders.venue_order("in"), D(1), D(100), **how)
+    out = builders.venue_order("out", side="SELL", reduce_only=True)
+    with pytest.raises(ValueError, match="out: 2 would turn a leg of 1 around"):
+        paper_account.fill(account, out, D(2), D(100), **how)

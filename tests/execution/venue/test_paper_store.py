@@ -91,6 +91,23 @@ def test_a_damaged_or_cut_file_is_refused_and_left_as_it_is(path: Path, share: f
         assert path.read_bytes() == content
 
 
+def test_a_file_left_before_its_first_account_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "paper.sqlite"
+    PaperStore(path).close()
+    assert path.stat().st_size > 0
+    made = Bench([candle(100.0)], path=path)
+    assert made.wallet == D(10_000)
+    made.venue.close()
+
+
+def test_a_resting_order_that_lost_its_price_is_never_filled(path: Path) -> None:
+    change(path, "UPDATE orders SET price = NULL WHERE state = 'LIVE'")
+    made = Bench([candle(100.0, low=9.0, high=999.0)] * 9, path=path)
+    made.step(5)
+    assert (made.state("b"), [trade.client_id for trade in made.trades]) == ("LIVE", ["a"])
+    made.venue.close()
+
+
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [

@@ -126,6 +126,17 @@ def test_a_leg_of_no_listed_symbol_counts_in_the_whole_book() -> None:
     assert (found["gross_cap"], found["tier_cap.CORE"]) == (pytest.approx(10.0), 0.0)
 
 
+def test_margin_is_not_shown_while_nothing_can_be_carried() -> None:
+    assert "margin_insufficient" not in used(book=builders.book(wallet_usd=None))
+    assert "margin_insufficient" not in used(book=builders.book(wallet_usd=-1.0))
+
+
+def test_a_touch_that_cannot_be_has_an_age_and_no_distance_from_the_mark() -> None:
+    found = used(quotes={"BTCUSDT": builders.quote(half=-0.1, ts=NOW - 3)})
+    assert found["stale_market.BTCUSDT"] == 3.0
+    assert "price_collar.BTCUSDT" not in found
+
+
 def test_what_is_not_finite_is_not_shown() -> None:
     found = used(
         quotes={"BTCUSDT": builders.quote(ts=math.nan)}, book=builders.book(as_of_ts=math.inf)
