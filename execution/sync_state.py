@@ -40,6 +40,7 @@ LOCK: Final = "run/sync.lock"
 PRINT_S: Final = 60.0
 NAV_MAX_AGE_S: Final = 180.0  # the journal has a point a minute
 STARTS_READ: Final = 200
+STARTING_S: Final = 30.0  # all programs start at once, and the executor reads its market first
 LEASE_S: Final = 180.0  # a mirror that was silent for longer may be taken over by another host
 
 
@@ -63,6 +64,7 @@ class Sync:
         self._nav = NavJournal(settings, clock.now()) if nav is None else nav
         self._printing = Timer(PRINT_S, clock)
         self._printed: object = None
+        self._begun_s = clock.monotonic() + STARTING_S
         self.service = Service(
             registry.PROCESS_SYNC_STATE,
             settings,
@@ -149,15 +151,19 @@ class Sync:
         return self._nav.series(now), f"{path}: no point for {age_s:.0f} s" if late else None
 
     def _print(self, found: Found) -> None:
-        """Log the figures once a minute, and at once when the symbols or the problems change."""
+        """Log the figures once a minute, and at once when the symbols or the problems change.
+
+        What is missing while all programs start is no warning before it lasts.
+        """
         held = None if found.exposures is None else tuple(found.exposures.by_symbol)
-        shown = (held, len(found.problems))
+        begun = self._clock.monotonic() >= self._begun_s
+        shown = (held, len(found.problems), begun and bool(found.problems))
         if shown == self._printed and not self._printing.is_due():
             return
         self._printed = shown
         self._printing.done()
         for problem in found.problems:
-            log.warning("input %s", problem)
+            log.log(logging.WARNING if begun else logging.INFO, "input %s", problem)
         log.info("%s", one_line(_figures(found)))
 
 
