@@ -198,6 +198,18 @@ def test_the_readme_is_short() -> None:
     assert 20 < len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
+def absent(text: str) -> list[str]:
+    """Name the files of the project that a document points to and that are not there."""
+    named = re.findall(r"`((?:dashboard|execution|ops|scripts|tests)/[^` ]*)", text)
+    published = ("execution/*.jsonl",)  # a pattern below logs/
+    return [name for name in named if name not in published and not any(ROOT.glob(name))]
+
+
+def test_what_the_readme_points_to_is_there() -> None:
+    assert absent("`execution/nowhere.py` and `ops/*.toml`") == ["execution/nowhere.py"]
+    assert absent((ROOT / "README.md").read_text()) == []
+
+
 # ---------------------------------------------------------------- every test is collected
 
 
