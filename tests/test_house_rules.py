@@ -200,7 +200,7 @@ def test_the_readme_is_short() -> None:
 
 def absent(text: str) -> list[str]:
     """Name the files of the project that a document points to and that are not there."""
-    named = re.findall(r"`((?:dashboard|execution|ops|scripts|tests)/[^` ]*)", text)
+    named = re.findall(r"`((?:dashboard|execution|ops|scripts|tests)/[^`\s]*)", text)
     published = ("execution/*.jsonl",)  # a pattern below logs/
     return [name for name in named if name not in published and not any(ROOT.glob(name))]
 
