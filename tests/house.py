@@ -148,6 +148,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "datetime.date.today": CLOCK,
     "ccxt": ("execution.venue.ccxt_",),
     "google": ("execution.firestore_utils",),
+    "grpc": ("execution.firestore_utils",),
     "streamlit": ("dashboard", "scripts.benchmarks"),
     "sqlite3": ("execution.ledger", "execution.ledger_file", "execution.venue.paper_store"),
 }
