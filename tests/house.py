@@ -91,7 +91,6 @@ ROOMS: dict[str, set[str]] = {
     "scripts.pipeline_compare_service": OUTSIDE | {"scripts.pipeline_service"},
     "scripts.cli": OUTSIDE,
     "scripts.cli.replay": {"scripts.cli", "execution.boot", "execution.executor_live", *OUTSIDE},
-    "scripts.cli.doctor": {"scripts.cli", "execution.boot", *OUTSIDE},
     "scripts.cli.mirrored": {
         "execution.mirror_writer",
         "execution.firestore_utils",

@@ -36,6 +36,13 @@ def test_there_is_one_broad_except() -> None:
     assert [finding.split(":")[0] for finding in found] == ["execution/core/guarded.py"]
 
 
+def test_every_room_annex_and_door_is_there() -> None:
+    names = {module.name for module in CODE}
+    told = {*house.ROOMS, *house.ANNEXES}.union(*house.ROOMS.values(), *house.DOORS.values())
+    assert [each for each in told if not any(name.startswith(each) for name in names)] == []
+    assert set(house.ANNEXES.values()) <= set(house.ROOMS)
+
+
 # ---------------------------------------------------------------- each rule can fail
 
 BROKEN = [
