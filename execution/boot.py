@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,7 +29,7 @@ from execution.core.types import EngineState, TickReport
 from execution.disk_reserve import DiskReserve
 from execution.errors import ConfigError
 from execution.intel_cycle import IntelCycle
-from execution.jsonl_log import tail
+from execution.jsonl_log import newest
 from execution.ledger import Ledger
 from execution.ledger_file import LedgerFile
 from execution.operator_requests import LatchOnly, NoRequests, OperatorRequests
@@ -44,9 +43,7 @@ from execution.signal_sources import NoSources, SignalSources, Sources
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.journals import Record
 from execution.state_schema.order_journals import Fill
-from execution.state_schema.registry import Journal
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue
 from execution.venue.disarmed import DisarmedVenue
@@ -57,8 +54,6 @@ from execution.venue.paper_account import PaperTerms
 from execution.venue.paper_store import PaperStore
 from execution.venue.replayed import ReplayedMarket
 from execution.venue.simulated import SimulatedMarket
-
-R = TypeVar("R", bound=Record)
 
 # Enough attempts to know the last decided bar of every strategy and symbol.
 ATTEMPTS_READ = 2_000
@@ -367,7 +362,7 @@ def _run_info(settings: Settings, venue: Venue, name: str, now: float, day: DayF
 def _decided(settings: Settings) -> Mapping[tuple[str, str], float]:
     """Read back which bars were answered before this start, from the newest attempts."""
     decided: dict[tuple[str, str], float] = {}
-    for attempt in _newest(settings, registry.ORDERS_ATTEMPTED, ATTEMPTS_READ):
+    for attempt in newest(settings.log_dir, registry.ORDERS_ATTEMPTED, ATTEMPTS_READ):
         if attempt.bar_open_ts is not None:
             key = (attempt.strategy, attempt.symbol)
             decided[key] = max(attempt.bar_open_ts, decided.get(key, 0.0))
@@ -380,13 +375,9 @@ def _today(settings: Settings, ledger: Ledger) -> tuple[Mapping[str, int], DayFi
     if anchors is None:
         return {}, DayFigures()
     days = Days(settings.policy.limits.book.day_time_zone)
-    vetoed = _newest(settings, registry.RISK_VETOES, DAY_READ)
+    vetoed = newest(settings.log_dir, registry.RISK_VETOES, DAY_READ)
     vetoes = Counter(veto.reason for veto in vetoed if days.label(veto.ts) == anchors.day)
-    events = _newest(settings, registry.ORDERS_EXECUTED, DAY_READ)
+    events = newest(settings.log_dir, registry.ORDERS_EXECUTED, DAY_READ)
     fills = [e for e in events if isinstance(e, Fill) and days.label(e.ts) == anchors.day]
     whole = len(events) < DAY_READ or days.label(events[0].ts) < anchors.day
     return dict(vetoes), day_figures.resume(anchors.day, fills, whole=whole)
-
-
-def _newest(settings: Settings, journal: Journal[R], count: int) -> tuple[R, ...]:
-    return tail(settings.log_dir / journal.path, count, journal.decoder.decode).records

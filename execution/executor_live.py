@@ -22,7 +22,7 @@ from execution.core.payloads import alerts, day_figures, flag_starts, journals, 
 from execution.core.payloads.run import RunInfo
 from execution.core.risk import trading_state
 from execution.core.types import Decided, EngineState, TickReport
-from execution.jsonl_log import tail
+from execution.jsonl_log import newest
 from execution.service_loop import Timer
 from execution.settings import Settings
 from execution.state_publish import Outcome, Published
@@ -36,7 +36,6 @@ __all__ = ["_maybe_write_v6_runtime_probe", "_pub_tick", "get_v6_flag_snapshot",
 log = logging.getLogger(__name__)
 
 LOCK = "run/executor.lock"
-STARTS_READ = 200
 
 
 def run_tick(engine: Engine, state: EngineState) -> TickReport:
@@ -202,11 +201,9 @@ def _append(engine: Engine, entries: Iterable[Entry]) -> None:
 
 def _write_start(engine: Engine) -> None:
     """Write this start into the journal of flags, with what changed since the last one."""
-    journal = registry.FLAGS
-    path = engine.settings.log_dir / journal.path
-    before = tail(path, STARTS_READ, journal.decoder.decode).records
+    before = newest(engine.settings.log_dir, registry.FLAGS, flag_starts.READ)
     starts = flag_starts.records("executor", engine.telling.run, before)
-    _append(engine, ((journal, record) for record in starts))
+    _append(engine, ((registry.FLAGS, record) for record in starts))
 
 
 def _run_now(engine: Engine) -> RunInfo:

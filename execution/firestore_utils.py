@@ -229,9 +229,8 @@ def _decode(value: Any) -> Any:  # noqa: ANN401  a message, and whatever JSON va
             return None
         case "boolean_value" | "integer_value" | "double_value" | "string_value":
             return getattr(value, kind)
-        case (
-            _
-        ):  # nothing that this project wrote; compared as text, it differs from all that it would
+        case _:
+            # Nothing that this project wrote: as text it differs from all that it would write.
             return str(value)
 
 

@@ -176,13 +176,10 @@ class IntelCycle:
     def _risk_mode(self, now: float) -> RiskMode:
         """Read the allocator's mode from its file; what is wrong with the file is said once."""
         found = self._store.inspect(registry.ALLOCATION_SUGGESTIONS)
-        unreadable = isinstance(found, Unreadable)
-        missing = isinstance(found, Unreadable) and found.kind == "missing"
+        read = None if isinstance(found, Unreadable) else found
+        readable = not isinstance(found, Unreadable) or found.kind == "missing"
         mode, doubt = router_apply.risk_mode(
-            None if isinstance(found, Unreadable) else found,
-            readable=not unreadable or missing,
-            now=now,
-            terms=self._terms.apply,
+            read, readable=readable, now=now, terms=self._terms.apply
         )
         if doubt is not None and doubt != self._doubt:
             log.warning(

@@ -9,12 +9,12 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from execution.small_files import READ_FLAGS
 from execution.state_schema.files import JournalPosition
 
 Listing = list[tuple[int, Path]]
 
 MARK_BYTES = 64
-READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 RELISTINGS = 20
 
 

@@ -23,8 +23,10 @@ from execution.clock import Clock
 from execution.jsonl_files import list_archives, locate, opened, sum_before
 from execution.state_schema.files import JournalPosition
 from execution.state_schema.journals import Record
+from execution.state_schema.registry import Journal
 
 R = TypeVar("R")
+J = TypeVar("J", bound=Record)
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 256 * 1024
@@ -245,6 +247,11 @@ def tail(path: Path, count: int, decode: Callable[[bytes], R]) -> Batch[R]:
                 lines = _last_lines(fd, count - len(lines)) + lines
     records, broken = _decode(lines, decode)
     return Batch(tuple(records), broken)
+
+
+def newest(log_dir: Path, journal: Journal[J], count: int) -> tuple[J, ...]:
+    """Read the newest records of a journal, oldest first, at most `count`; or OSError."""
+    return tail(log_dir / journal.path, count, journal.decoder.decode).records
 
 
 def read_from(

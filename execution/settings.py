@@ -54,7 +54,7 @@ class Settings(Struct, frozen=True):
 
     `policy.strategies` are those of `market`; `account` names ledger, locks, ids and documents;
     `shadow_policy` is None where `shadow_problem` says why. The fingerprints are of the policies as
-    the files state them. `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds;
+    the files state them, in `mode`. `nav_cutoff_ts_iso` is epoch seconds, `nav_cutoff_secago` an age in seconds;
     `machine_dir` is what all checkouts of this machine share, None on paper, which shares nothing.
     """
 
@@ -109,6 +109,7 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
     ops_dir = environment.read_path(values, "HEDGE_OPS_DIR") or ROOT / "ops"
     services = toml_files.read_toml(ops_dir / "services.toml", Services)
     policies = _read_policies(ops_dir, services, trading.market, account, flags)
+    named = partial(fingerprint, trading.mode)
     return Settings(
         root=ROOT,
         log_dir=environment.read_path(values, "HEDGE_LOG_DIR") or ROOT / "logs",
@@ -126,8 +127,8 @@ def load(environ: Environ | None = None, over: Environ | None = None) -> Setting
         policy=policies.live,
         shadow_policy=policies.shadow,
         shadow_problem=policies.problem,
-        fingerprint=fingerprint(policies.live),
-        shadow_fingerprint=None if policies.shadow is None else fingerprint(policies.shadow),
+        fingerprint=named(policies.live),
+        shadow_fingerprint=None if policies.shadow is None else named(policies.shadow),
         services=services,
         intel=_read_intel(ops_dir, policies.live.universe),
         api_key=environment.read_secret(values, "BINANCE_API_KEY"),

@@ -36,12 +36,13 @@ def read(path: Path) -> bytes:
     return content
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` in the place of what is there, whole and durable."""
+def replace(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
+    """Put `content` in the place of what is there, whole and durable, with exactly this mode."""
     path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
         write(temporary, content, WRITE_FLAGS)
+        temporary.chmod(mode)
         temporary.rename(path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from execution.clock import Clock
 from execution.errors import StateWriteError
+from execution.small_files import READ_FLAGS, WRITE_FLAGS
 from execution.state_schema.envelope import Envelope, Header
 from execution.state_schema.registry import STATE_FILES, Process, StateFile
 
@@ -33,9 +34,6 @@ LOCK_TRIES = 500
 LOCK_PAUSE_S = 0.001
 
 TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>[0-9]+)-[0-9a-f]{16}\.tmp$")
-WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe planted where a file should be must not block the reader: O_NONBLOCK.
-READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _encoder = msgspec.json.Encoder()
 _header = msgspec.json.Decoder(Header)
@@ -75,11 +73,6 @@ class StateStore:
             with self.locked():
                 return self._replace(file, payload)
         return self._replace(file, payload)
-
-    def update(self, file: StateFile[P], build: Callable[[P | None], P]) -> P:
-        """Read, build and write a shared file under its lock; an unreadable one is given as None."""
-        with self.locked():
-            return self._replace(file, build(self.read(file)))
 
     def read(self, file: StateFile[P]) -> P | None:
         """Return the payload, or None where `inspect` would say why not."""

@@ -20,9 +20,9 @@ from execution import settings as settings_door
 from execution.clock import Clock
 from execution.core.mirror import documents
 from execution.core.mirror.documents import Document
-from execution.core.payloads import sync_health
+from execution.core.payloads import flag_starts, sync_health
 from execution.core.payloads.sync_health import Found, Mirror
-from execution.jsonl_log import JsonlLogger, tail
+from execution.jsonl_log import JsonlLogger, newest
 from execution.log_lines import one_line
 from execution.mirror_writer import MirrorWriter
 from execution.nav_journal import NavJournal
@@ -31,7 +31,6 @@ from execution.settings import Settings
 from execution.state_schema import registry
 from execution.state_schema.envelope import Envelope
 from execution.state_schema.files import Nav, NavSeries, Synced
-from execution.state_schema.journals import FlagChange, FlagsStart
 from execution.state_store import StateStore, Unreadable
 
 log = logging.getLogger("sync_state")
@@ -39,7 +38,7 @@ log = logging.getLogger("sync_state")
 LOCK: Final = "run/sync.lock"
 PRINT_S: Final = 60.0
 NAV_MAX_AGE_S: Final = 180.0  # the journal has a point a minute
-STARTS_READ: Final = 200
+STARTING_S: Final = 30.0  # all programs start at once, and the executor reads its market first
 LEASE_S: Final = 180.0  # a mirror that was silent for longer may be taken over by another host
 
 
@@ -63,6 +62,7 @@ class Sync:
         self._nav = NavJournal(settings, clock.now()) if nav is None else nav
         self._printing = Timer(PRINT_S, clock)
         self._printed: object = None
+        self._begun_s = clock.monotonic() + STARTING_S
         self.service = Service(
             registry.PROCESS_SYNC_STATE,
             settings,
@@ -149,15 +149,19 @@ class Sync:
         return self._nav.series(now), f"{path}: no point for {age_s:.0f} s" if late else None
 
     def _print(self, found: Found) -> None:
-        """Log the figures once a minute, and at once when the symbols or the problems change."""
+        """Log the figures once a minute, and at once when the symbols or the problems change.
+
+        What is missing while all programs start is no warning before it lasts.
+        """
         held = None if found.exposures is None else tuple(found.exposures.by_symbol)
-        shown = (held, len(found.problems))
+        begun = self._clock.monotonic() >= self._begun_s
+        shown = (held, len(found.problems), begun and bool(found.problems))
         if shown == self._printed and not self._printing.is_due():
             return
         self._printed = shown
         self._printing.done()
         for problem in found.problems:
-            log.warning("input %s", problem)
+            log.log(logging.WARNING if begun else logging.INFO, "input %s", problem)
         log.info("%s", one_line(_figures(found)))
 
 
@@ -187,13 +191,8 @@ def run(settings: Settings, clock: Clock, stop: threading.Event) -> None:
     """Run cycles until `stop`, or MAX_LOOPS of them. Raises ConfigError and LockHeld."""
     with locks.hold(settings.log_dir / LOCK, "sync_state"):
         sync = Sync(settings, clock)
-        starts = partial(_read_starts, settings)
+        starts = partial(newest, settings.log_dir, registry.FLAGS, flag_starts.READ)
         sync.service.run(sync.cycle, starts, settings.services.sync.interval_s, stop)
-
-
-def _read_starts(settings: Settings) -> tuple[FlagsStart | FlagChange, ...]:
-    journal = registry.FLAGS
-    return tail(settings.log_dir / journal.path, STARTS_READ, journal.decoder.decode).records
 
 
 def main() -> int:

@@ -11,7 +11,8 @@ from execution import guards, service_loop
 from execution.clock import Clock
 from execution.core.mirror import documents
 from execution.core.mirror.documents import Document
-from execution.jsonl_log import JsonlLogger, tail
+from execution.core.payloads import flag_starts
+from execution.jsonl_log import JsonlLogger, newest
 from execution.mirror_writer import MirrorWriter
 from execution.pipeline_pair import PipelinePair
 from execution.service_loop import Service, timer_on_beats
@@ -19,11 +20,9 @@ from execution.services import Compare, Heartbeat
 from execution.settings import Settings
 from execution.state_schema import registry
 from execution.state_schema.files import ProcessHealth
-from execution.state_schema.journals import FlagChange, FlagsStart
 from execution.state_schema.registry import StateFile
 from execution.state_store import StateStore, Unreadable
 
-STARTS_READ: Final = 200
 # A long journal is counted in steps, with a pause in which the executor can have the lock.
 STEP_BYTES: Final = 512 * 1024
 STEP_PAUSE_S: Final = 0.005
@@ -88,7 +87,8 @@ class PipelineService:
 
     def run(self) -> None:
         """Beat until told to stop, or MAX_LOOPS times."""
-        self.service.run(self.work, self._read_starts, self._beat_s, self._stop)
+        starts = partial(newest, self.settings.log_dir, registry.FLAGS, flag_starts.READ)
+        self.service.run(self.work, starts, self._beat_s, self._stop)
 
     def count_on(self, step: Callable[[], bool]) -> None:
         """Count the journals to their ends; `step` counts a part and says whether that was all."""
@@ -98,8 +98,3 @@ class PipelineService:
     def _documents(self, _withheld: Mapping[str, str]) -> list[Document]:
         payload = self.store.inspect(self._file)
         return [] if isinstance(payload, Unreadable) else [documents.state(self._file, payload)]
-
-    def _read_starts(self) -> tuple[FlagsStart | FlagChange, ...]:
-        journal = registry.FLAGS
-        path = self.settings.log_dir / journal.path
-        return tail(path, STARTS_READ, journal.decoder.decode).records

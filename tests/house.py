@@ -91,7 +91,6 @@ ROOMS: dict[str, set[str]] = {
     "scripts.pipeline_compare_service": OUTSIDE | {"scripts.pipeline_service"},
     "scripts.cli": OUTSIDE,
     "scripts.cli.replay": {"scripts.cli", "execution.boot", "execution.executor_live", *OUTSIDE},
-    "scripts.cli.doctor": {"scripts.cli", "execution.boot", *OUTSIDE},
     "scripts.cli.mirrored": {
         "execution.mirror_writer",
         "execution.firestore_utils",
@@ -148,6 +147,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "datetime.date.today": CLOCK,
     "ccxt": ("execution.venue.ccxt_",),
     "google": ("execution.firestore_utils",),
+    "grpc": ("execution.firestore_utils",),
     "streamlit": ("dashboard", "scripts.benchmarks"),
     "sqlite3": ("execution.ledger", "execution.ledger_file", "execution.venue.paper_store"),
 }

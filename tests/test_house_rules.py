@@ -36,6 +36,13 @@ def test_there_is_one_broad_except() -> None:
     assert [finding.split(":")[0] for finding in found] == ["execution/core/guarded.py"]
 
 
+def test_every_room_annex_and_door_is_there() -> None:
+    names = {module.name for module in CODE}
+    told = {*house.ROOMS, *house.ANNEXES}.union(*house.ROOMS.values(), *house.DOORS.values())
+    assert [each for each in told if not any(name.startswith(each) for name in names)] == []
+    assert set(house.ANNEXES.values()) <= set(house.ROOMS)
+
+
 # ---------------------------------------------------------------- each rule can fail
 
 BROKEN = [
@@ -196,6 +203,18 @@ def test_no_file_is_unfinished_or_tied_to_a_machine(pattern: re.Pattern[str], sa
 
 def test_the_readme_is_short() -> None:
     assert 20 < len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def absent(text: str) -> list[str]:
+    """Name the files of the project that a document points to and that are not there."""
+    named = re.findall(r"`((?:dashboard|execution|ops|scripts|tests)/[^`\s]*)", text)
+    published = ("execution/*.jsonl",)  # a pattern below logs/
+    return [name for name in named if name not in published and not any(ROOT.glob(name))]
+
+
+def test_what_the_readme_points_to_is_there() -> None:
+    assert absent("`execution/nowhere.py` and `ops/*.toml`") == ["execution/nowhere.py"]
+    assert absent((ROOT / "README.md").read_text()) == []
 
 
 # ---------------------------------------------------------------- every test is collected

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from execution.core import counterfactual
 from execution.core.counterfactual import Outcome, Pending, Terms
 from execution.core.histogram import Histogram, Scale
+from execution.core.policy import fingerprint
 from execution.state_schema.envelope import Count, Envelope, Ts, V6Flags
 from execution.state_schema.files import JournalPosition
 from execution.state_schema.journals import Judgement, MarkPoint, ShadowDecision
@@ -41,6 +42,11 @@ class Deciding(Struct, frozen=True):
     flags: V6Flags
     live_policy: str
     shadow_policy: str | None
+
+    @property
+    def name(self) -> str:
+        """Return what the records of its decisions call it."""
+        return fingerprint(self)
 
 
 class Agreement(Struct, frozen=True):
@@ -156,7 +162,7 @@ def advance(
 ) -> tuple[Checkpoint, bool]:
     """Count one step on from `before`; return also whether the journals were read to their ends.
 
-    Without a checkpoint all that the journals keep is counted. What another version, other flags or
+    Without a checkpoint all that the journals keep of this engine is counted. What another version, other flags or
     another policy decided is passed over, so the warm-up begins again.
     """
     point = before or _fresh(deciding, now)
@@ -214,6 +220,7 @@ class _Counting:
 
     def __init__(self, point: Checkpoint, terms: Terms) -> None:
         self._terms = terms
+        self._engine = point.deciding.name
         self._before = point.tally
         self._pending = {each.decision_id: each for each in point.pending}
         self._newest = [*point.newest_usd]
@@ -233,7 +240,9 @@ class _Counting:
         """Count what both policies decided, and start the ghosts of what they sent."""
         for record in records:
             # A heartbeat is no decision; a stop or an operator's wish is no policy's choice.
-            if isinstance(record, ShadowDecision) and record.action in ("entry", "exit"):
+            if not isinstance(record, ShadowDecision) or record.action not in ("entry", "exit"):
+                continue
+            if record.engine in (None, self._engine):  # before records said it, there was no other
                 self._judge(record)
                 self._start(record)
 

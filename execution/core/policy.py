@@ -327,7 +327,7 @@ class Policy(Struct, frozen=True):
         return self.tuned.get(symbol, self.router.default)
 
 
-def fingerprint(policy: Policy) -> str:
-    """Name a policy by its content: two that differ in any number have different names."""
-    content = msgspec.json.encode(policy, order="deterministic")
-    return hashlib.sha256(content).hexdigest()[:12]
+def fingerprint(*content: object) -> str:
+    """Name values by their content: two that differ in any number have different names."""
+    text = msgspec.json.encode(content, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:12]

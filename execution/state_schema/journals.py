@@ -166,7 +166,8 @@ class Touch(Struct, frozen=True, kw_only=True, gc=False):
 class ShadowDecision(Record, frozen=True, kw_only=True, tag="decision"):
     """One decision id under both policies; null where that policy wanted nothing.
 
-    `touch` is null where the symbol had no sound quote.
+    `touch` is null where the symbol had no sound quote. `engine` names version, flags and
+    policies (with their mode) of what decided; a record from before it was told has none.
     """
 
     decision_id: Text
@@ -179,6 +180,7 @@ class ShadowDecision(Record, frozen=True, kw_only=True, tag="decision"):
     touch: Touch | None
     live: Judgement | None
     shadow: Judgement | None
+    engine: str | None = None
 
 
 class ShadowHeartbeat(Record, frozen=True, kw_only=True, tag="heartbeat", gc=False):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import click
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -184,16 +183,13 @@ def _times_us(call: Callable[[], object], rounds: int) -> tuple[float, float]:
 
 @click.command()
 @click.option("--rounds", default=5_000, show_default=True, help="Calls of each.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(rounds: int, *, as_json: bool) -> None:
     """Print what one assessment costs with 20 and with 200 open positions."""
     rows: list[AssessCost] = []
     for legs in LEGS:
         rows.append(measure(legs, rounds, rows[0].assess_us_p50 if rows else None))
-    if as_json:
-        click.echo(msgspec.json.encode(rows).decode())
-    else:
-        table.show("assess", rows)
+    table.tell("assess", rows, as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def show(runs: Sequence[Run]) -> None:
 @click.command()
 @click.option("--market", type=Path, help="Folder of recorded bars.")
 @click.option("--symbols", default=",".join(SYMBOLS), help="Symbols, separated by commas.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(market: Path | None, symbols: str, *, as_json: bool) -> None:
     """Replay four times: configured and far too wide, each left alone and tuned."""
     wanted = tuple(symbols.split(","))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -168,17 +167,14 @@ def _close(route: RouteMetric) -> Close:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(*, as_json: bool) -> None:
     """Measure over growing histories: time grows with what is read, memory does not."""
     rows = []
     for records in RECORDS:
         with tempfile.TemporaryDirectory(prefix="hedge-intel-") as folder:
             rows.append(measure(Path(folder), records))
-    if as_json:
-        click.echo(msgspec.json.encode(rows).decode())
-    else:
-        table.show("the slow cadence", rows)
+    table.tell("the slow cadence", rows, as_json=as_json)
 
 
 if __name__ == "__main__":

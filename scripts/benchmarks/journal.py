@@ -110,7 +110,7 @@ def _block_us(call: Callable[[], object], clock: Clock) -> float:
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to measure; default the log folder."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@table.json_option
 def main(rounds: int, folder: Path | None, as_json: bool) -> None:
     """Measure one record of a journal."""
     disk = settings.load().log_dir if folder is None else folder
@@ -118,10 +118,7 @@ def main(rounds: int, folder: Path | None, as_json: bool) -> None:
     for file_mb in SIZES_MB:
         with tempfile.TemporaryDirectory(dir=disk) as scratch:
             costs.append(measure(Path(scratch), file_mb, rounds))
-    if as_json:
-        click.echo(msgspec.json.encode({"journal": costs}))
-    else:
-        table.show("One journal record", costs)
+    table.tell("One journal record", costs, as_json=as_json)
 
 
 if __name__ == "__main__":

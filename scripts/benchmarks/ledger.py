@@ -13,7 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
-import msgspec
 from msgspec import Struct
 
 from execution import settings
@@ -115,16 +114,13 @@ def _percentile(sample_us: list[float], pct: int) -> float:
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to measure; default the log folder."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@table.json_option
 def main(orders: int, folder: Path | None, *, as_json: bool) -> None:
     """Measure the journalling of one order before it is sent."""
     disk = settings.load().log_dir if folder is None else folder
     with tempfile.TemporaryDirectory(dir=disk) as scratch:
         costs = [measure(Path(scratch), orders)]
-    if as_json:
-        click.echo(msgspec.json.encode({"ledger": costs}))
-    else:
-        table.show("Journalling one order", costs)
+    table.tell("Journalling one order", costs, as_json=as_json)
 
 
 if __name__ == "__main__":

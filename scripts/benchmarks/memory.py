@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 
 import click
-import msgspec
 from msgspec import Struct
 
 from execution.clock import SystemClock
@@ -63,14 +62,11 @@ def measure(settle_s: float) -> list[Resident]:
 
 @click.command()
 @click.option("--settle-s", default=SETTLE_S, show_default=True, help="Seconds to work first.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(settle_s: float, *, as_json: bool) -> None:
     """Print the resident memory of the four daemons."""
     rows = measure(settle_s)
-    if as_json:
-        click.echo(msgspec.json.encode(rows).decode())
-    else:
-        table.show("resident memory", rows)
+    table.tell("resident memory", rows, as_json=as_json)
 
 
 if __name__ == "__main__":

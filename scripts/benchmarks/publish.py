@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from msgspec import Struct
 
 from execution import settings
@@ -109,7 +108,7 @@ def _replace(target: Path, content: bytes) -> None:
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Where to measure; default the log folder."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@table.json_option
 def main(rounds: int, folder: Path | None, as_json: bool) -> None:
     """Measure the publishing of a tick."""
     disk = settings.load().log_dir if folder is None else folder
@@ -117,10 +116,7 @@ def main(rounds: int, folder: Path | None, as_json: bool) -> None:
     for positions in POSITIONS:
         with tempfile.TemporaryDirectory(dir=disk) as scratch:
             costs.append(measure(Path(scratch), positions, rounds))
-    if as_json:
-        click.echo(msgspec.json.encode({"publish": costs}))
-    else:
-        table.show("Publishing one tick", costs)
+    table.tell("Publishing one tick", costs, as_json=as_json)
 
 
 if __name__ == "__main__":

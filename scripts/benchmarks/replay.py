@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import msgspec
 from msgspec import Struct
 
 from execution import boot
@@ -118,7 +117,7 @@ def _walk(chance: random.Random, minutes: int) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(*, as_json: bool) -> None:
     """Measure on the recorded month beside the checkout, or on a made one where there is none."""
     if RECORDED.is_dir():
@@ -127,10 +126,7 @@ def main(*, as_json: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
             make(Path(made), SYMBOLS)
             cost = measure(Path(made), SYMBOLS, "random walk")
-    if as_json:
-        click.echo(msgspec.json.encode(cost).decode())
-    else:
-        table.show("replay", [cost])
+    table.tell("replay", [cost], as_json=as_json)
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def interval(sample: Sequence[T], figure: Callable[[Sequence[T]], float | None])
     help="The defaults were tuned on the first half of the month.",
 )
 @click.option("--no-fallback", is_flag=True, help="Let entries go that no maker's fill took.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(market: Path | None, symbols: str, half: str, *, no_fallback: bool, as_json: bool) -> None:
     """Compare the router of ops/router.toml with crossing at once, on the month or a made one."""
     wanted = tuple(symbols.split(","))

@@ -194,7 +194,7 @@ def _one_decision() -> Any:  # noqa: ANN401 - a record of the shadow's journal
 @click.command()
 @click.option("--minutes", default=10_000, show_default=True, help="Recorded minutes to tick.")
 @click.option("--lines", default=LINES_TOLD, show_default=True, help="Shadow lines to count.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@table.json_option
 def main(minutes: int, lines: int, *, as_json: bool) -> None:
     """Measure on the recorded month beside the checkout, or on a made market where there is none."""
     with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:

@@ -1,15 +1,26 @@
-"""A benchmark's figures as a table."""
+"""A benchmark's figures, as a table or as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
 import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
 WIDTH = 140
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def tell(title: str, rows: Sequence[Struct], *, as_json: bool) -> None:
+    """Print the rows in the one form or the other."""
+    if as_json:
+        click.echo(msgspec.json.encode(rows))
+    else:
+        show(title, rows)
 
 
 def show(title: str, rows: Sequence[Struct]) -> None:

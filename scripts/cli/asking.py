@@ -19,7 +19,7 @@ from msgspec import Struct
 from execution import settings as settings_door
 from execution.clock import Clock
 from execution.errors import ConfigError
-from execution.jsonl_log import JsonlLogger, tail
+from execution.jsonl_log import JsonlLogger, newest
 from execution.log_lines import one_line
 from execution.service_loop import JournalLimits, run_id
 from execution.state_schema.journals import OperatorAct, Record
@@ -236,11 +236,10 @@ def _await(place: Place, clock: Clock, command_id: str, wait_s: float) -> Comman
 
 
 def _newest(place: Place, command_id: str) -> CommandResult | None:
-    path = place.log_dir / COMMAND_RESULTS.path
     answers: list[CommandResult] = []
     with contextlib.suppress(OSError):  # no answer is what it comes to; the executor logs the rest
-        batch = tail(path, ANSWERS_READ, COMMAND_RESULTS.decoder.decode)
-        answers = [answer for answer in batch.records if answer.id == command_id]
+        results = newest(place.log_dir, COMMAND_RESULTS, ANSWERS_READ)
+        answers = [answer for answer in results if answer.id == command_id]
     return answers[-1] if answers else None
 
 

@@ -7,8 +7,8 @@ before the first live file is replaced, so that a rollback is possible whatever 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ import tomlkit
 from msgspec import Struct
 from tomlkit.items import AoT
 
-from execution import overlay
+from execution import overlay, small_files
 from execution.errors import ConfigError
 from execution.overlay import Change
 
@@ -63,31 +63,37 @@ def promote(
     manifest = Manifest(now, live_policy, shadow_policy, {n: _sum(t) for n, t in edited.items()})
     backup = _back_up(ops_dir, edited, manifest)
     for name, text in edited.items():
-        _replace(ops_dir / name, text)
+        _replace(ops_dir / name, text, backup / name)
     return backup
 
 
 def roll_back(ops_dir: Path, *, force: bool) -> tuple[Path, Manifest]:
-    """Put back what the newest promotion replaced; ConfigError where a file was edited since."""
+    """Put back what the newest promotion replaced; ConfigError where a file is not as it left it."""
     backups = sorted(path for path in (ops_dir / BACKUPS).glob("*") if (path / MANIFEST).is_file())
     if not backups:
         raise ConfigError(f"{ops_dir / BACKUPS}: there is no promotion to roll back")
     backup = backups[-1]
-    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=Manifest)
-    before = {name: (backup / name).read_text(encoding="utf-8") for name in manifest.left}
-    for name, left in manifest.left.items():
-        text = (ops_dir / name).read_text(encoding="utf-8")
-        if _sum(text) != left and text != before[name] and not force:
-            raise ConfigError(
-                f"{ops_dir / name}: was edited since the promotion: what it was is in {backup};"
-                " put it back by hand, or give --force to lose the edits"
-            )
+    manifest = _read_manifest(backup / MANIFEST)
+    before = {name: _read(backup / name) for name in manifest.left}
+    if not force:
+        for name, left in manifest.left.items():
+            _refuse_edits(ops_dir / name, left, before[name], backup)
     for name, text in before.items():
-        _replace(ops_dir / name, text)
+        _replace(ops_dir / name, text, backup / name)
     rolled = backup.with_name(f"{backup.name}-rolled-back")
     (backup / MANIFEST).rename(backup / f"rolled-back-{MANIFEST}")
     backup.rename(rolled)
     return rolled, manifest
+
+
+def _refuse_edits(path: Path, left: str, before: str, backup: Path) -> None:
+    """Raise ConfigError where a file is neither as the promotion left it nor as it was before."""
+    text = _read(path) if path.exists() else None
+    if text is None or (_sum(text) != left and text != before):
+        raise ConfigError(
+            f"{path}: was {'removed' if text is None else 'edited'} since the promotion: what it was"
+            f" is in {backup}; put it back by hand, or give --force to have every file as it was"
+        )
 
 
 def _edit(ops_dir: Path, changes: tuple[Change, ...]) -> dict[str, str]:
@@ -122,23 +128,41 @@ def _back_up(ops_dir: Path, edited: Mapping[str, str], manifest: Manifest) -> Pa
     backup = ops_dir / BACKUPS / f"{moment}-{manifest.shadow_policy}"
     try:
         backup.mkdir(parents=True)
+        small_files.sync_folder(backup.parent)
         for name in edited:
-            shutil.copy2(ops_dir / name, backup)
+            live = ops_dir / name
+            small_files.replace(backup / name, live.read_bytes(), _mode(live))
         # Last: a backup without it is one that was never completed.
-        (backup / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+        small_files.replace(backup / MANIFEST, msgspec.json.encode(manifest))
     except OSError as error:
         raise ConfigError(f"{backup}: cannot be written ({error.strerror})") from error
     return backup
 
 
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _replace(path: Path, text: str, like: Path) -> None:
+    """Replace a live file, with the mode that its backup has."""
     try:
-        beside.write_text(text, encoding="utf-8")
-        shutil.copymode(path, beside)
-        beside.replace(path)
+        small_files.replace(path, text.encode(), _mode(like))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        return msgspec.json.decode(_read(path), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path}: is damaged: {error}: put its files back by hand") from error
 
 
 def _sum(text: str) -> str:

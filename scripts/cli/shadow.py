@@ -25,7 +25,7 @@ from execution.state_schema import registry
 from execution.state_schema.files import CompareSummary
 from execution.state_store import StateStore, Unreadable
 from scripts.cli import asking, ops_edits
-from scripts.cli.asking import EXIT_REFUSED, Place, reason_option
+from scripts.cli.asking import EXIT_REFUSED, Place, json_option, reason_option
 
 SEED = 7  # the same results give the same interval
 RESTART = "supervisorctl restart hedge:hedge-executor"
@@ -57,7 +57,7 @@ def shadow() -> None:
 
 
 @shadow.command("report")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def report(clock: Clock | None, *, as_json: bool) -> None:
     """Show what the candidate changes, how it differs, and which gates it passes."""

@@ -27,7 +27,6 @@ BOOK: tuple[StateFile[Any], ...] = (
     registry.RISK_SNAPSHOT,
     registry.SYNC_HEALTH,
 )
-
 PIPED_WIDTH = 120
 
 

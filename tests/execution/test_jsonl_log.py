@@ -266,6 +266,8 @@ from execution.jsonl_log import JsonlLogger
 from execution.state_schema.journals import MarkPoint
 path, name, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 log = JsonlLogger(path, SystemClock(), max_bytes=100_000, backups=10_000, max_age_s=1e9)
+print("ready", flush=True)
+sys.stdin.readline()
 for n in range(count):
     record = MarkPoint(ts=1.78e9, run_id=name, symbol="S" * (n % 40 + 1), mark_price=n, quote_ts=1.0)
     assert log.write(record) is None
@@ -275,9 +277,19 @@ for n in range(count):
 def test_processes_lose_nothing_across_rotations_while_a_reader_follows(path):
     count = 10_000
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, path, name, str(count)], cwd=ROOT)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, path, name, str(count)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         for name in ("one", "two", "three")
     ]
+    for writer in writers:
+        with writer.stdout as told:
+            assert told.readline() == b"ready\n"
+    for writer in writers:  # all are there: they begin together
+        writer.stdin.close()
     followed: dict[str, list[float]] = {"one": [], "two": [], "three": []}
     position, broken, gaps, turns = None, 0, 0, 0
     last = ""

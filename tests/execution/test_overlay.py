@@ -164,6 +164,15 @@ def test_one_that_differs_in_nothing_has_the_same(ops: Path, candidate: str):
     assert found.shadow_fingerprint == found.fingerprint
 
 
+def test_a_policy_has_another_name_in_another_mode(ops: Path):
+    paper = load(ops, "", MARKET="binance")
+    keys = {"BINANCE_API_KEY": "k", "BINANCE_API_SECRET": "s"}
+    testnet = load(ops, DRY_RUN="0", **keys)
+    assert (paper.mode, testnet.mode) == ("paper", "testnet")
+    assert paper.policy == testnet.policy
+    assert paper.fingerprint != testnet.fingerprint == testnet.shadow_fingerprint
+
+
 @profile(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entry_z=st.floats(0.3, 5.0), base_pct=st.floats(0.5, 15.0))
 def test_fingerprints_differ_if_and_only_if_policies_do(ops: Path, entry_z: float, base_pct: float):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from execution.boot import Engine
 from execution.clock import ManualClock
+from execution.core import compare
 from execution.core.seam import NewOrder
 from execution.jsonl_log import tail
 from execution.shadow_runner import ShadowRunner
@@ -107,6 +108,9 @@ def test_both_policies_are_in_the_probe_and_each_decision_in_the_journal(
     found = lines(rehearsal, registry.SHADOW)
     ids = [each.decision_id for each in found if isinstance(each, ShadowDecision)]
     assert len(ids) == len(set(ids)) > 20
+    point = rehearsal.store.read(compare.CHECKPOINT)
+    assert point is not None
+    assert {each.engine for each in found} == {point.deciding.name}
     attempted = {each.decision_id for each in lines(rehearsal, registry.ORDERS_ATTEMPTED)}
     assert attempted == {each.decision_id for each in found if each.live is not None}
     head = rehearsal.store.read(registry.SHADOW_HEAD)

@@ -223,6 +223,17 @@ def test_missing_files_are_said_and_are_no_failure(folder):
     assert folder.process().errors == {}
 
 
+def test_what_is_missing_while_the_suite_starts_is_a_warning_once_it_lasts(folder, caplog):
+    caplog.set_level(logging.INFO)
+    begun_s, again_s = sync_state.STARTING_S - 1, sync_state.PRINT_S
+    for wait_s, levels in (0, ["INFO"]), (begun_s, []), (1, ["WARNING"]), (again_s, ["WARNING"]):
+        folder.clock.advance(wait_s)
+        folder.cycle()
+        said = [r.levelname for r in caplog.records if "synced_state.json" in r.getMessage()]
+        assert said == levels
+        caplog.clear()
+
+
 def test_an_unknown_account_has_no_exposures(folder):
     folder.store.write(registry.SYNCED, synced(NOW, items=(), nav=0.0, as_of_ts=None, known=False))
     health = folder.cycle()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec.structs import asdict
 
 from execution.core.payloads.run import RunInfo, ServiceInfo
 from execution.state_schema.journals import FlagChange, FlagsStart
+
+READ: Final = 200  # records among which every process finds its last start
 
 
 def records(

@@ -48,7 +48,7 @@ def records(report: TickReport, run: RunInfo) -> list[Entry]:
         if event is not None:
             entries.append((registry.ORDERS_EXECUTED, event))
     if shadow is not None:
-        entries += ((registry.SHADOW, pair) for pair in shadow_pairs.pairs(report, run_id))
+        entries += ((registry.SHADOW, pair) for pair in shadow_pairs.pairs(report, run))
     return entries
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from execution.core.payloads.run import RunInfo
 from execution.core.types import Approved, Decision, EngineState, TickReport
 from execution.state_schema.journals import Judgement, ShadowDecision, Touch
 
 
-def pairs(report: TickReport, run_id: str) -> Iterator[ShadowDecision]:
+def pairs(report: TickReport, run: RunInfo) -> Iterator[ShadowDecision]:
     """Yield each decision id once, with what either policy made of it.
 
     Of a tick in which a policy was not asked, or failed, there is nothing to say: null is what a
@@ -19,12 +20,14 @@ def pairs(report: TickReport, run_id: str) -> Iterator[ShadowDecision]:
         return
     ours = {decision.intent.decision_id: decision for decision in live.decisions}
     theirs = {decision.intent.decision_id: decision for decision in shadow.decisions}
+    engine = run.deciding.name
     for decision_id in ours | theirs:
         one, other = ours.get(decision_id), theirs.get(decision_id)
         intent = (one or theirs[decision_id]).intent
         yield ShadowDecision(
             ts=report.now,
-            run_id=run_id,
+            run_id=run.run_id,
+            engine=engine,
             decision_id=decision_id,
             strategy=intent.strategy,
             symbol=intent.symbol,

@@ -263,6 +263,15 @@ def test_counting_goes_on_from_the_checkpoint_and_counts_nothing_twice():
     assert told.count().tally.pairs == compare.Agreement(4, 3)
 
 
+def test_without_a_checkpoint_what_another_engine_decided_is_not_counted():
+    another = replace(ENGINE, live_policy="another")
+    decided = [*[decision(ONE, VETOED)] * 3, *[decision(ONE, ONE)] * 4]
+    told = Told(*(replace(each, engine=another.name) for each in decided))
+    told.decisions.all += [replace(each, engine=ENGINE.name) for each in decided[2:5]]
+    told.decisions.all.append(decision(ONE, ONE))  # from before records said whose they are
+    assert told.count().tally.pairs == compare.Agreement(4, 3)
+
+
 @pytest.mark.parametrize(
     "engine",
     [
@@ -279,6 +288,7 @@ def test_another_engine_begins_its_own_warm_up(engine):
     told.decisions.all += [decision(ONE, VETOED)] * 2  # still decided by the old one
     horizon(told)
     point = told.count(engine)
+    assert engine.name != ENGINE.name == replace(ENGINE).name
     assert (point.tally, point.pending, point.deciding) == (compare.Tally(), (), engine)
     assert point.decisions == JournalPosition(inode=1, offset=7, mark=0)
     told.decisions.all.append(decision(ONE, ONE))

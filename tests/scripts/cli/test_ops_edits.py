@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -128,25 +128,66 @@ def test_a_crash_between_the_files_can_be_rolled_back(ops: Path, written: int):
     assert texts(ops) == before
 
 
+@pytest.mark.parametrize("name", EDITED)
+def test_a_file_that_was_removed_since_is_put_back_by_force_only(ops: Path, name: str):
+    before = texts(ops)
+    promote(ops)
+    (ops / name).unlink()
+    with pytest.raises(ConfigError, match=f"{name}: was removed since the promotion"):
+        ops_edits.roll_back(ops, force=False)
+    assert not (ops / name).exists()
+    ops_edits.roll_back(ops, force=True)
+    assert texts(ops) == before
+
+
+@pytest.mark.parametrize(("name", "said"), [(MANIFEST, "is damaged"), ("risk.toml", "cannot be")])
+def test_a_damaged_backup_is_named_and_nothing_is_changed(ops: Path, name: str, said: str):
+    backup = promote(ops)
+    left = texts(ops)
+    (backup / name).write_bytes(b"\xff" if name == "risk.toml" else b"{}")
+    with pytest.raises(ConfigError, match=f"{name}: {said}"):
+        ops_edits.roll_back(ops, force=True)
+    assert texts(ops) == left
+
+
+def test_each_file_keeps_its_mode(ops: Path):
+    modes = {"risk.toml": 0o600, "router.toml": 0o640, "strategy.toml": 0o664, "shadow.toml": 0o444}
+    for name, mode in modes.items():
+        (ops / name).chmod(mode)
+    backup = promote(ops)
+    assert {name: (ops / name).stat().st_mode & 0o777 for name in modes} == modes
+    assert {name: (backup / name).stat().st_mode & 0o777 for name in modes} == modes
+    (ops / "risk.toml").unlink()
+    ops_edits.roll_back(ops, force=True)
+    assert {name: (ops / name).stat().st_mode & 0o777 for name in modes} == modes
+
+
 def test_the_backup_is_whole_before_the_first_live_file_moves(ops: Path):
     """A file that cannot be replaced stops it there; what was replaced can be put back."""
+    router = ops / "router.toml"
+    router.write_text(router.read_text() + "# long\n" * 5_000)
+    (ops / "shadow.toml").write_text(CANDIDATE.replace("offset_bps = 1.5", "offset_bps = 1.0625"))
     before = texts(ops)
     loaded = load(ops)
     changes = [*overlay.changes(settings.policy_tables(ops), settings.read_overlay(ops))]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fingerprint(folder: Path) -> str:
         found = load(folder).fingerprint
-        # What then stands in the way of the second file, whoever runs the tests.
-        (ops / f".router.toml.{os.getpid()}.tmp").mkdir()
+        # Room for every file as it is and for none that is longer than the longest.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (router.stat().st_size, limits[1]))
         return found
 
-    with pytest.raises(ConfigError, match=r"router\.toml: cannot be written"):
-        ops_edits.promote(
-            ops, changes, loaded.fingerprint, str(loaded.shadow_fingerprint), fingerprint, NOW
-        )
+    try:
+        with pytest.raises(ConfigError, match=r"router\.toml: cannot be written"):
+            ops_edits.promote(
+                ops, changes, loaded.fingerprint, str(loaded.shadow_fingerprint), fingerprint, NOW
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert texts(ops)["risk.toml"] != before["risk.toml"]
     assert texts(ops)["router.toml"] == before["router.toml"]
-    (ops / f".router.toml.{os.getpid()}.tmp").rmdir()
+    assert [path for path in ops.iterdir() if path.name.startswith(".")] == []
     ops_edits.roll_back(ops, force=False)
     assert texts(ops) == before
 
