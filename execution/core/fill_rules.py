@@ -2,7 +2,7 @@
 
 A bar tells its four prices but not their order, so an account is given the worse reading: stops pay
 the gap, takers pay half-spread and slippage on the open, and a resting order fills only when price
-traded through it. No fill is outside the bar.
+traded through it. No taker fills outside the bar.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ def stopped(side: Side, stop: Decimal, bar: Conditions) -> Decimal | None:
 def traded_through(side: Side, price: Decimal, bar: Conditions) -> Decimal | None:
     """Return what a resting order pays, None where price did not trade through it.
 
-    A bar that gapped past the order never traded at its price; the nearest it did is the fill.
+    That is its own price, also where the bar gapped past it: who stood there was filled on the way.
     """
-    if side == "BUY":
-        return min(price, bar.high) if bar.low < price else None
-    return max(price, bar.low) if bar.high > price else None
+    through = bar.low < price if side == "BUY" else bar.high > price
+    return price if through else None
 
 
 def crossed(side: Side, base: Decimal, bar: Conditions) -> Decimal:
