@@ -36,6 +36,18 @@ def test_there_is_one_broad_except() -> None:
     assert [finding.split(":")[0] for finding in found] == ["execution/core/guarded.py"]
 
 
+def test_the_readme_shows_the_tick_that_runs() -> None:
+    _, _, listing = (ROOT / "README.md").read_text().partition("```python\n")
+    (shown,) = ast.parse(listing.partition("```")[0]).body
+    (runs,) = (
+        node
+        for node in ast.parse((ROOT / "execution/executor_live.py").read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "run_tick"
+    )
+    assert isinstance(shown, ast.FunctionDef)
+    assert [ast.dump(line) for line in shown.body] == [ast.dump(line) for line in runs.body]
+
+
 # ---------------------------------------------------------------- each rule can fail
 
 BROKEN = [

@@ -161,6 +161,11 @@ def _is_too_dear(route: Route, rules: SymbolRules | None, quote: Quote | None) -
 
 
 def _try(route: Route, now: float) -> Step:
+    """Go on to the next leg; after the last one an entry is over, and an exit takes it again.
+
+    A refused attempt, or one that was not sent at all, is spent. A signal is perishable: an entry
+    whose only leg met a ban is given up, and the strategy's next bar says whether it still wants it.
+    """
     if route.order is None or quotes_spent(route) < len(route.legs):
         return "send"
     if route.retry_s is None:
