@@ -214,7 +214,7 @@ def _intents(
         ahead = own is not None and direction_of(own.qty) == signal.position_side
         if own is not None and key not in leaving and ahead == (signal.action == "exit"):
             leaving.add(key)
-            if not exits.is_dust(own, state):
+            if not exits.is_dust(own.qty, state.rules.get(own.symbol)):
                 yield exits.leave(own, policy.account, "exit", exits.SIGNAL)
         if signal.action == "entry" and not ahead and (signal.strategy, *key) not in opening:
             intent = _entry(signal, strategies[signal.strategy], state, policy)
