@@ -199,8 +199,8 @@ def _intents(
     """Turn signals into intents: exits for legs the strategy holds, entries for empty ones.
 
     A leg that is being left is not left twice, one that is being opened is not opened twice. Dust
-    holds its leg: what is added to it would inherit its old plan. In one-way mode an
-    opposite entry first leaves what is held, and its own order waits for that.
+    holds its leg: what is added to it would inherit its old plan. In one-way mode an opposite entry
+    first leaves what is held, and its own order waits for that.
     """
     held = {(p.symbol, p.position_side): p for p in state.book.positions}
     worked: tuple[Route | OrderIntent, ...] = (*state.recorded.routes.values(), *due)
