@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from execution.clock import Clock, Days, ManualClock, SystemClock
 from execution.core import book
 from execution.core.guarded import Failed
 from execution.core.intel_terms import LOOP_KB_MAX, Intel
-from execution.core.payloads import day_figures
+from execution.core.payloads import alerts, day_figures
 from execution.core.payloads.alerts import AlertMemory
 from execution.core.payloads.day_figures import DayFigures
 from execution.core.payloads.minutes import MinuteMemory
@@ -43,7 +43,7 @@ from execution.signal_sources import NoSources, SignalSources, Sources
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
-from execution.state_schema.order_journals import Fill
+from execution.state_schema.order_journals import Fill, Intent
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue
 from execution.venue.disarmed import DisarmedVenue
@@ -55,7 +55,7 @@ from execution.venue.paper_store import PaperStore
 from execution.venue.replayed import ReplayedMarket
 from execution.venue.simulated import SimulatedMarket
 
-# Enough attempts to know the last decided bar of every strategy and symbol.
+# Enough attempts to know the last decided bar of every strategy and symbol, and what vetoes them all.
 ATTEMPTS_READ = 2_000
 # Vetoes, and what became of orders, that are read back: more than a day has on a real market.
 DAY_READ = 10_000
@@ -68,12 +68,12 @@ PAIR_STEP_BYTES = 64 * 1024
 class Telling:
     """What the executor remembers of publishing, which is nothing that a decision reads."""
 
-    def __init__(self, run: RunInfo, clock: Clock, settings: Settings) -> None:
+    def __init__(self, run: RunInfo, memory: AlertMemory, clock: Clock, settings: Settings) -> None:
         timers = settings.services.executor
         self.run = run
         self.intel: IntelReport | None = None
         self.intel_failures: tuple[Failed, ...] = ()
-        self.alerts = AlertMemory()
+        self.alerts = memory
         self.minute = MinuteMemory()
         self.journalled: TickReport | None = None
         self.probe = Timer(timers.probe_s, clock)
@@ -103,6 +103,8 @@ class Engine:
         policy, timers = settings.policy, settings.services.executor
         policies = [each for each in (policy, settings.shadow_policy) if each is not None]
         vetoes, day = _today(settings, ledger)
+        attempted = newest(settings.log_dir, registry.ORDERS_ATTEMPTED, ATTEMPTS_READ)
+        refused = newest(settings.log_dir, registry.RISK_VETOES, ATTEMPTS_READ)
         self.settings = settings
         self.clock = clock
         self.venue = venue
@@ -139,11 +141,12 @@ class Engine:
         )
         self.times = LoopTimes()
         self.state: EngineState = replace(
-            book.start(policies, _decided(settings)), vetoes=vetoes, recorded=Recorded(day=day.day)
+            book.start(policies, _decided(attempted)), vetoes=vetoes, recorded=Recorded(day=day.day)
         )
         self.report: TickReport | None = None
         self.loops = 0
-        self.telling = Telling(_run_info(settings, venue, name, clock.now(), day), clock, settings)
+        run = _run_info(settings, venue, name, clock.now(), day)
+        self.telling = Telling(run, alerts.resume(attempted, refused), clock, settings)
         self.pager = AlertCommand(NOBODY, clock) if pager is None else pager
 
     def close(self) -> None:
@@ -359,10 +362,10 @@ def _run_info(settings: Settings, venue: Venue, name: str, now: float, day: DayF
     )
 
 
-def _decided(settings: Settings) -> Mapping[tuple[str, str], float]:
+def _decided(attempted: Iterable[Intent]) -> Mapping[tuple[str, str], float]:
     """Read back which bars were answered before this start, from the newest attempts."""
     decided: dict[tuple[str, str], float] = {}
-    for attempt in newest(settings.log_dir, registry.ORDERS_ATTEMPTED, ATTEMPTS_READ):
+    for attempt in attempted:
         if attempt.bar_open_ts is not None:
             key = (attempt.strategy, attempt.symbol)
             decided[key] = max(attempt.bar_open_ts, decided.get(key, 0.0))

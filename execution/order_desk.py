@@ -15,7 +15,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from execution.clock import Clock, Days
-from execution.core import orders, routing
+from execution.core import exits, orders, routing
 from execution.core.policy import RiskLimits
 from execution.core.records import (
     FlattenRequest,
@@ -284,7 +284,7 @@ class OrderDesk:
         if isinstance(command, ResetRisk):
             return None  # its NAV is not known before this look is understood
         held = [leg for leg in found.legs.values() if command.symbol in (None, leg.symbol)]
-        open_legs = [leg for leg in held if not _is_dust(leg, rules)]
+        open_legs = [leg for leg in held if not exits.is_dust(leg.qty, rules.get(leg.symbol))]
         if found.reconciled_ts is None:
             return None  # what is open is not known yet: it is heard again
         if open_legs:
@@ -373,10 +373,6 @@ def _has_stop(
     routed = (routes.get(order.decision_id) for order in stops)
     # By position and not by leg: the stop of the position before this one is not its stop.
     return any(route is not None and route.position_id == leg.position_id for route in routed)
-
-
-def _is_dust(leg: LegRecord, rules: Mapping[str, SymbolRules]) -> bool:
-    return leg.symbol in rules and abs(leg.qty) < rules[leg.symbol].min_qty
 
 
 def _in_doubt(view: Recorded) -> bool:

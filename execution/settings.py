@@ -274,7 +274,7 @@ def _decode_policy(
     universe = toml_files.decode(tables["universe.toml"], Universe, where / "universe.toml")
     router = toml_files.decode(tables["router.toml"], Router, where / "router.toml")
     wrong = (
-        *contradictions(strategy_file, limits, universe),
+        *contradictions(strategy_file, limits, universe, router),
         *_margin_contradictions(limits, services),
         *_timing_contradictions(strategy_file.strategy, limits, services, market),
     )

@@ -8,10 +8,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from execution.clock import Clock
+from execution.core import shadow
 from execution.core.guarded import Failed
 from execution.core.policy import Policy
 from execution.core.seam import Blind, MarketSnapshot
-from execution.core.shadow import Shadow
 from execution.core.types import Decided, EngineState
 from execution.errors import ShadowSlow
 from execution.service_loop import LoopTimes
@@ -48,13 +48,12 @@ class ShadowRunner:
         if self._answered is None:
             self._answered = {**state.decided}
         own = replace(state, decided=self._answered)
-        decided = Shadow(self.policy).decide(seen, own, now)
+        decided = shadow.decide(seen, own, self.policy, now)
         took_s = self._clock.monotonic() - started_s
-        if decided is not None:
-            self._answered |= decided.answered
+        self._answered |= decided.answered
         self._times.add(took_s)
         self._slow = self._slow + 1 if took_s > self._budget_s else 0
-        if self._slow < PATIENCE or decided is None:
+        if self._slow < PATIENCE:
             return decided
         self._slow = 0
         self._rests_until_s = started_s + took_s + self._rest_s

@@ -43,6 +43,18 @@ def test_every_room_annex_and_door_is_there() -> None:
     assert set(house.ANNEXES.values()) <= set(house.ROOMS)
 
 
+def test_the_readme_shows_the_tick_that_runs() -> None:
+    _, _, listing = (ROOT / "README.md").read_text().partition("```python\n")
+    (shown,) = ast.parse(listing.partition("```")[0]).body
+    (runs,) = (
+        node
+        for node in ast.parse((ROOT / "execution/executor_live.py").read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "run_tick"
+    )
+    assert isinstance(shown, ast.FunctionDef)
+    assert [ast.dump(line) for line in shown.body] == [ast.dump(line) for line in runs.body]
+
+
 # ---------------------------------------------------------------- each rule can fail
 
 BROKEN = [

@@ -229,11 +229,7 @@ def _price(ghost: Ghost, side: Side, bar: Conditions) -> tuple[Decimal | None, b
     """Return at what price the bar fills the order, None when it does not, and whether as maker."""
     if ghost.price is None:
         return fill_rules.crossed(side, bar.open, bar), False
-    if ghost.takes:
-        price = fill_rules.crossed(side, bar.open, bar)
-        if price <= ghost.price if side == "BUY" else price >= ghost.price:
-            return price, False
-    return fill_rules.traded_through(side, ghost.price, bar), True
+    return fill_rules.limited(side, ghost.price, bar, takes=ghost.takes)
 
 
 def _half_spread(touch: Touch) -> float:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 from decimal import Decimal
 
-from execution.core import orders
+from execution.core import orders, routing
 from execution.core.policy import ExitRules
 from execution.core.position_mode import Direction
 from execution.core.records import Action, ExitPlan, FlattenRequest, OrderRecord
-from execution.core.routing import urgency
-from execution.core.seam import LegKey, Side
+from execution.core.seam import LegKey, Side, SymbolRules
 from execution.core.types import EngineState, OrderIntent, Position, Signal
 
 # The exchange's word for a stop that the market has reached already.
@@ -19,8 +18,7 @@ WOULD_TRIGGER = "-2021"
 
 # The triggers that can wait for a maker's price; what crosses a stop or a deadline cannot.
 TAKE_PROFIT, SIGNAL = "take_profit", "signal"
-AT_LEISURE = frozenset({TAKE_PROFIT, SIGNAL})
-AT_ONCE, FLATTEN = 2, 3  # ranks of `routing.urgency`
+PATIENT = frozenset({TAKE_PROFIT, SIGNAL})
 
 
 def plan(signal: Signal, mark: float, rules: ExitRules, bar_s: int) -> ExitPlan | None:
@@ -65,7 +63,9 @@ def due(state: EngineState, account: str, now: float) -> Iterator[OrderIntent]:
     }
     worked: dict[str | None, int] = {}
     for route in routes:
-        worked[route.position_id] = max(urgency(route), worked.get(route.position_id, 0))
+        worked[route.position_id] = max(
+            routing.urgency(route), worked.get(route.position_id, routing.NOT_LEFT)
+        )
     for position in state.book.positions:
         key: LegKey = (position.symbol, position.position_side)
         if position.position_id is None or position.qty == 0:
@@ -73,23 +73,22 @@ def due(state: EngineState, account: str, now: float) -> Iterator[OrderIntent]:
         planned = position.exit is not None
         if planned and position.position_id not in stopping and key not in state.recorded.protected:
             yield leave(position, account, "protect", "stop")
-        if is_dust(position, state):
+        if is_dust(position.qty, state.rules.get(position.symbol)):
             continue
-        now_worked = worked.get(position.position_id, 0)
+        now_worked = worked.get(position.position_id, routing.NOT_LEFT)
         wish = _wished(position, state.recorded.flatten)
         stop_rests = key in state.recorded.protected
         trigger = _trigger(position, stop_rests, position.position_id in reached, now)
         if wish is not None:
-            if now_worked < FLATTEN:
+            if now_worked < routing.ON_A_WORD:
                 yield leave(position, account, "flatten", f"flatten:{wish.request_id}")
-        elif trigger is not None and now_worked < (1 if trigger in AT_LEISURE else AT_ONCE):
+        elif trigger is not None and now_worked < _urgency(trigger):
             yield leave(position, account, "exit", trigger)
 
 
-def is_dust(position: Position, state: EngineState) -> bool:
+def is_dust(qty: float | Decimal, rules: SymbolRules | None) -> bool:
     """Tell whether a leg is smaller than the smallest order that the exchange takes."""
-    rules = state.rules.get(position.symbol)
-    return rules is not None and abs(position.qty) < float(rules.min_qty)
+    return rules is not None and abs(float(qty)) < float(rules.min_qty)
 
 
 def _wished(position: Position, wishes: tuple[FlattenRequest, ...]) -> FlattenRequest | None:
@@ -113,11 +112,15 @@ def leave(position: Position, account: str, action: Action, trigger: str) -> Ord
         mark_price=mark,
         bar_open_ts=None,
         reduce_only=True,
-        urgent=trigger not in AT_LEISURE,
+        urgent=trigger not in PATIENT,
         reason=trigger,
         exit=position.exit,
         position_id=position.position_id,
     )
+
+
+def _urgency(trigger: str) -> int:
+    return routing.AT_LEISURE if trigger in PATIENT else routing.AT_ONCE
 
 
 def _is_reached(stop: OrderRecord) -> bool:

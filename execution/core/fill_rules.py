@@ -2,7 +2,7 @@
 
 A bar tells its four prices but not their order, so an account is given the worse reading: stops pay
 the gap, takers pay half-spread and slippage on the open, and a resting order fills only when price
-traded through it. No fill is outside the bar.
+traded through it. No taker fills outside the bar.
 """
 
 from __future__ import annotations
@@ -34,14 +34,20 @@ def stopped(side: Side, stop: Decimal, bar: Conditions) -> Decimal | None:
     return crossed(side, max(stop, bar.open), bar) if bar.high >= stop else None
 
 
-def traded_through(side: Side, price: Decimal, bar: Conditions) -> Decimal | None:
-    """Return what a resting order pays, None where price did not trade through it.
+def limited(
+    side: Side, price: Decimal, bar: Conditions, *, takes: bool
+) -> tuple[Decimal | None, bool]:
+    """Return what a limit pays, None where the bar does not fill it, and whether as a maker.
 
-    A bar that gapped past the order never traded at its price; the nearest it did is the fill.
+    It crosses only while it `takes`. What rests fills where price traded through it, at its own
+    price, also where the bar gapped past it: who stood there was filled on the way.
     """
-    if side == "BUY":
-        return min(price, bar.high) if bar.low < price else None
-    return max(price, bar.low) if bar.high > price else None
+    if takes:
+        paid = crossed(side, bar.open, bar)
+        if paid <= price if side == "BUY" else paid >= price:
+            return paid, False
+    through = bar.low < price if side == "BUY" else bar.high > price
+    return price if through else None, True
 
 
 def crossed(side: Side, base: Decimal, bar: Conditions) -> Decimal:

@@ -198,8 +198,9 @@ def _intents(
 ) -> Iterator[OrderIntent]:
     """Turn signals into intents: exits for legs the strategy holds, entries for empty ones.
 
-    A leg that is being left is not left twice, one that is being opened is not opened twice. In
-    one-way mode an opposite entry first leaves what is held, and its own order waits for that.
+    A leg that is being left is not left twice, one that is being opened is not opened twice. Dust
+    holds its leg: what is added to it would inherit its old plan. In one-way mode an opposite entry
+    first leaves what is held, and its own order waits for that.
     """
     held = {(p.symbol, p.position_side): p for p in state.book.positions}
     worked: tuple[Route | OrderIntent, ...] = (*state.recorded.routes.values(), *due)
@@ -213,7 +214,7 @@ def _intents(
         ahead = own is not None and direction_of(own.qty) == signal.position_side
         if own is not None and key not in leaving and ahead == (signal.action == "exit"):
             leaving.add(key)
-            if not exits.is_dust(own, state):
+            if not exits.is_dust(own.qty, state.rules.get(own.symbol)):
                 yield exits.leave(own, policy.account, "exit", exits.SIGNAL)
         if signal.action == "entry" and not ahead and (signal.strategy, *key) not in opening:
             intent = _entry(signal, strategies[signal.strategy], state, policy)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from execution.core.policy import (
     Listing,
     RiskLimits,
+    Router,
     Strategy,
     StrategyFile,
     SymbolLimits,
@@ -16,7 +17,7 @@ from execution.core.policy import (
 
 
 def contradictions(
-    strategy_file: StrategyFile, limits: RiskLimits, universe: Universe
+    strategy_file: StrategyFile, limits: RiskLimits, universe: Universe, router: Router
 ) -> Iterator[str]:
     """Name what the files say against each other, with file and key; nothing where they agree."""
     strategies = strategy_file.strategy
@@ -39,6 +40,12 @@ def contradictions(
         yield (
             f"strategy.toml: sizing.base_trade_pct {base_pct:g} is above risk.toml "
             f"book.trade_cap_pct {trade_pct:g}"
+        )
+    budget_bps, collar_bps = router.taker_budget_bps, limits.book.price_collar_bps
+    if budget_bps > collar_bps:
+        yield (
+            f"router.toml: taker_budget_bps {budget_bps:g} is above risk.toml "
+            f"book.price_collar_bps {collar_bps:g}"
         )
 
 

@@ -18,6 +18,9 @@ STOP = RouteLeg(type="STOP_MARKET", post_only=False, offset_bps=0.0, rest_s=0.0)
 
 Step = Literal["wait", "send", "cancel", "done"]
 
+# How urgently a leg is left; a higher one takes the place of the others.
+NOT_LEFT, AT_LEISURE, AT_ONCE, ON_A_WORD = range(4)
+
 
 def plan(approved: Approved, policy: Policy, bar_s: int) -> RoutePlan:
     """Choose the legs for one approved intent; `bar_s` is the base bar that rests are counted in."""
@@ -75,7 +78,7 @@ def leaving(routes: Iterable[Route], legs: Mapping[LegKey, LegRecord]) -> Mappin
     for route in routes:
         key = (route.symbol, route.position_side)
         if key in legs or route.position_side != "BOTH":
-            found[key] = max(urgency(route), found.get(key, 0))
+            found[key] = max(urgency(route), found.get(key, NOT_LEFT))
     return found
 
 
@@ -85,9 +88,9 @@ def is_needed(route: Route, leg: LegRecord | None, leaving: Mapping[LegKey, int]
     An exit is not needed beside a more urgent one. An entry is not while its leg is being left,
     unless that makes room for it.
     """
-    now_left = leaving.get((route.symbol, route.position_side), 0)
+    now_left = leaving.get((route.symbol, route.position_side), NOT_LEFT)
     if not route.reduce_only:
-        return now_left == 0 or must_wait(route, leg)
+        return now_left == NOT_LEFT or must_wait(route, leg)
     if route.action == "exit" and urgency(route) < now_left:
         return False
     return leg is not None and route.position_id in (None, leg.position_id)
@@ -126,15 +129,12 @@ def step(
 
 
 def urgency(route: Route) -> int:
-    """Rank the ways of leaving: 0 is no leaving, then at leisure, at once, and on a person's word.
-
-    A more urgent one takes the place of the others on its leg.
-    """
+    """Rank how a route leaves its leg: not at all, at leisure, at once, or on a person's word."""
     if route.action == "flatten":
-        return 3
+        return ON_A_WORD
     if route.action != "exit":
-        return 0
-    return 1 if route.legs[0].type == "LIMIT" else 2
+        return NOT_LEFT
+    return AT_LEISURE if route.legs[0].type == "LIMIT" else AT_ONCE
 
 
 def is_priced(route: Route, quote: Quote) -> bool:
@@ -161,6 +161,11 @@ def _is_too_dear(route: Route, rules: SymbolRules | None, quote: Quote | None) -
 
 
 def _try(route: Route, now: float) -> Step:
+    """Go on to the next leg; after the last one an entry is over, and an exit takes it again.
+
+    A refused attempt, or one that was not sent at all, is spent. A signal is perishable: an entry
+    whose only leg met a ban is given up, and the strategy's next bar says whether it still wants it.
+    """
     if route.order is None or quotes_spent(route) < len(route.legs):
         return "send"
     if route.retry_s is None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from msgspec import Struct
-
 from execution.core import pipeline
 from execution.core.guarded import Failed, guarded
 from execution.core.policy import Policy
@@ -13,18 +11,9 @@ from execution.core.seam import Blind, MarketSnapshot
 from execution.core.types import Decided, EngineState, TradingState
 
 
-class Shadow(Struct, frozen=True):
-    """What decides beside the live policy; None while there is no candidate."""
-
-    policy: Policy | None = None
-
-    def decide(
-        self, seen: MarketSnapshot | Blind, state: EngineState, now: float
-    ) -> Decided | None:
-        """Decide as if the candidate were live; an error stays in the answer's failures."""
-        if self.policy is None:
-            return None
-        decided = guarded("shadow", partial(pipeline.decide, seen, state, self.policy, now))
-        if isinstance(decided, Failed):
-            return Decided(TradingState("HALTED", ("shadow_failed",)), failures=(decided,))
-        return decided
+def decide(seen: MarketSnapshot | Blind, state: EngineState, policy: Policy, now: float) -> Decided:
+    """Decide as if the candidate were live; an error stays in the answer's failures."""
+    decided = guarded("shadow", partial(pipeline.decide, seen, state, policy, now))
+    if isinstance(decided, Failed):
+        return Decided(TradingState("HALTED", ("shadow_failed",)), failures=(decided,))
+    return decided

@@ -77,9 +77,11 @@ class Holdings:
         self._read_entries(info)
         if moved or orders_before != self._orders:
             self.version += 1
+        before = self.account
         self.account = ccxt_snapshot.account(
             info, self._entries, leverage, self._open_orders(), self.read_ts
         )
+        _warn_of_others(before, self.account)
         return self.account
 
     def _mind_changes(self, info: AccountInfo) -> bool:
@@ -137,6 +139,13 @@ class Holdings:
                 raise VenueUnavailable(f"no entry price of {missing[0][0]} {missing[0][1]} is told")
             self._entries = entries
         self._entries_of = held
+
+
+def _warn_of_others(before: Account | None, now: Account) -> None:
+    """Say once of each coin beside USDT that it is in no NAV."""
+    known = {} if before is None else before.other_assets
+    if new := sorted(now.other_assets.keys() - known.keys()):
+        log.warning("the account also holds %s: only USDT is in NAV", ", ".join(new))
 
 
 def _keys(held: Iterable[AccountPosition]) -> Iterable[LegKey]:

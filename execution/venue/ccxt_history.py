@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
@@ -18,8 +17,6 @@ from execution.venue.ccxt_market import BAR_S, KLINES
 from execution.venue.ccxt_replies import Income, Kline, OrderInfo, UserTrade
 from execution.venue.ccxt_session import Endpoint, Session
 from execution.venue.ccxt_wire import Params
-
-log = logging.getLogger(__name__)
 
 ORDER: Final = Endpoint("fapiPrivateGetOrder", 1, signed=True)
 ALL_ORDERS: Final = Endpoint("fapiPrivateGetAllOrders", 5, signed=True)

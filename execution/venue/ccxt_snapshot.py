@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal
@@ -35,8 +34,6 @@ from execution.venue.ccxt_replies import (
     UserTrade,
 )
 from execution.venue.ccxt_wire import Params
-
-log = logging.getLogger(__name__)
 
 USDT: Final = "USDT"
 

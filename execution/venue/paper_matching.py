@@ -151,8 +151,4 @@ def _price(order: PaperOrder, bar: Conditions) -> tuple[Decimal | None, bool]:
         return fill_rules.stopped(seen.side, seen.stop_price, bar), False
     if seen.price is None:
         return None, False
-    if order.takes:
-        price = fill_rules.crossed(seen.side, bar.open, bar)
-        if price <= seen.price if seen.side == "BUY" else price >= seen.price:
-            return price, False
-    return fill_rules.traded_through(seen.side, seen.price, bar), True
+    return fill_rules.limited(seen.side, seen.price, bar, takes=order.takes)

@@ -63,6 +63,16 @@ def test_dust_is_not_left_again_and_again_and_keeps_its_stop(rig: Rig) -> None:
     assert [each.intent.action for each in decided.decisions] == ["protect"]
 
 
+def test_nothing_is_added_to_dust_whose_plan_is_not_of_now(rig: Rig) -> None:
+    coarse(rig)
+    dust = builders.book(positions=(builders.position(qty=0.5),))
+    dip = {"BTCUSDT": builders.DIP}
+    state = builders.closed_state(dip, book=dust, rules=rig.venue.rules)
+    decided = pipeline.decide(SEEN, state, policies.policy(), NOW)
+    assert [signal.action for signal in decided.signals] == ["entry"]
+    assert [each.intent.action for each in decided.decisions] == ["protect"]
+
+
 def test_dust_is_shown_and_a_flatten_that_can_close_no_more_is_done(rig: Rig) -> None:
     coarse(rig)
     rig.venue.execute("BTCUSDT", "LONG", "BUY", Decimal("0.5"))

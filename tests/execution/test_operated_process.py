@@ -40,20 +40,26 @@ class Operated:
         assert risk is not None
         return risk.trading_state, risk.trading_state_reasons
 
-    def stopped_legs(self) -> set[tuple[str, str]]:
-        return {
-            (row["symbol"], row["position_side"])
-            for row in self.accounts.resting()
-            if row["action"] == "protect"
-        }
-
-    def stops_cover_every_leg(self) -> bool:
-        return self.stopped_legs() == self.accounts.venue_legs().keys()
-
     def kill_on(self) -> None:
         said = self.executor.hedge("kill", "on", *WHY)
         assert said.returncode == 0, said.stderr
-        self.executor.wait_for("the entries are canceled", lambda: "entry" not in self.actions())
+        self.wait_until_halted()
+
+    def wait_until_halted(self) -> None:
+        """Wait until the executor goes by the latch: only then is what rests what stays."""
+
+        def is_halted() -> bool:
+            health = self.executor.health()
+            return health is not None and health.kill_latch and "entry" not in self.actions()
+
+        self.executor.wait_for("the latch is heard and the entries are canceled", is_halted)
+
+    def watch_stops(self, loops: int) -> None:
+        """Watch that stops stay: only what filled as the latch was heard has none, and gets none."""
+        bare = self.accounts.bare_legs()
+        self.executor.loops(loops)
+        assert self.accounts.bare_legs() <= bare
+        assert self.accounts.canceled_stops() == []
 
 
 @pytest.fixture
@@ -68,12 +74,10 @@ def test_kill_on_cancels_entries_keeps_stops_and_sends_nothing_until_off(
 ) -> None:
     executor = operated.executor
     operated.kill_on()
-    assert operated.stops_cover_every_leg()
     sent = operated.sent()
 
-    executor.loops(40)  # two bars, each full of signals
+    operated.watch_stops(loops=40)  # two bars, each full of signals
     assert [row["id"] for row in operated.sent()] == [row["id"] for row in sent]
-    assert operated.stops_cover_every_leg()
     assert operated.reasons() == ("HALTED", ("kill_switch",))
     health = executor.health()
     assert health is not None
@@ -90,16 +94,14 @@ def test_kill_on_with_the_executor_dead_holds_at_its_start(operated: Operated) -
     executor.kill()
     assert executor.hedge("kill", "on", *WHY).returncode == 0
     assert executor.hedge("kill", "status").returncode == 0
-    sent, stopped = operated.sent(), operated.stopped_legs()
+    sent = operated.sent()
 
     executor.start()
-    executor.wait_for("the entries are canceled", lambda: "entry" not in operated.actions())
-    executor.loops(25)
+    operated.wait_until_halted()
+    operated.watch_stops(loops=25)
     assert operated.reasons() == ("HALTED", ("kill_switch",))
     new = [row for row in operated.sent() if row["id"] > sent[-1]["id"]]
     assert new == []
-    # A leg that was filled as the executor died has none, and none is made while halted.
-    assert stopped & operated.accounts.venue_legs().keys() == operated.stopped_legs()
     assert executor.stop()[0] == 0
     operated.accounts.check_at_rest()
 

@@ -55,7 +55,9 @@ def test_each_veto_has_its_line_and_its_count_also_after_a_restart(tmp_path, mon
         assert veto.unit
         assert veto.observed is not None
         assert veto.limit is not None
+    streak = rehearsed.engine.telling.alerts.streak
     rehearsed.restart()
+    assert rehearsed.engine.telling.alerts.streak == streak
     rehearsed.ticks(1)
     after = snapshot(rehearsed)
     assert sum(after.vetoes.values()) == len(told(rehearsed, registry.RISK_VETOES))

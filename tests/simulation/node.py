@@ -13,7 +13,6 @@ from execution.core import book
 from execution.core.policy import Policy
 from execution.core.records import KillLatch
 from execution.core.seam import Blind
-from execution.core.shadow import Shadow
 from execution.core.types import EngineState
 from execution.errors import LedgerFull
 from execution.executor_live import run_tick
@@ -22,6 +21,7 @@ from execution.locks import Lock, hold
 from execution.operator_requests import Asked
 from execution.order_desk import OrderDesk
 from execution.reconciler import Reconciler
+from execution.shadow_runner import ShadowRunner
 from execution.signal_sources import NoSources
 from execution.state_schema.operator_files import Command, Flatten, Outcome
 from tests.simulation.disk import Disk, SimulatedFile
@@ -100,7 +100,7 @@ class Node:
         self.started_ts = self.began_ts = world.exchange.now
         self.policy = policy
         self.live_policy = parts.policy(policy)
-        self.shadow = Shadow()
+        self.shadow = ShadowRunner(None, world.clock, budget_ms=0.0, rest_s=0.0)
         self.sources = NoSources()
         self.file = SimulatedFile(disk, world.crash, durable=parts.durable)
         self.ledger = parts.ledger(self.file)

@@ -69,7 +69,7 @@ def draw_policy(rng: random.Random, mode: PositionMode) -> Policy:
             requotes=rng.choice((0, 1, 2)),
             post_only_refusals=rng.choice((0, 2)),
             entry_taker_fallback=rng.random() < 0.7,
-            taker_budget_bps=rng.choice((20.0, 200.0)),
+            taker_budget_bps=rng.choice((20.0, 150.0)),
             exit_taker_fallback=True,
             stop_retry_s=2.0,
             health=HEALTH,

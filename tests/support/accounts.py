@@ -97,6 +97,24 @@ class Accounts:
         rows = self.of_venue("SELECT * FROM legs")
         return {(r["symbol"], r["position_side"]): Decimal(r["qty"]) for r in rows}
 
+    def bare_legs(self) -> set[tuple[str, str]]:
+        """List the venue's legs without a resting stop, as they are at one moment."""
+        rows = self.of_venue(
+            "SELECT * FROM legs l WHERE NOT EXISTS (SELECT 1 FROM orders o WHERE o.close_position"
+            " AND o.state IN ('LIVE', 'PARTIAL') AND o.symbol = l.symbol"
+            " AND o.position_side = l.position_side)"
+        )
+        return {(r["symbol"], r["position_side"]) for r in rows}
+
+    def canceled_stops(self) -> list[str]:
+        """List the stops that were canceled under a position that is still held."""
+        rows = self.of_ledger(
+            "SELECT o.client_id FROM legs l JOIN intents i USING (position_id)"
+            " JOIN orders o USING (decision_id) WHERE l.closed_ts IS NULL"
+            " AND i.action = 'protect' AND o.state = 'CANCELED'"
+        )
+        return [row["client_id"] for row in rows]
+
     def published_legs(self) -> dict[tuple[str, str], float]:
         positions = self._store.read(registry.POSITIONS)
         assert positions is not None

@@ -57,7 +57,6 @@ class Rig:
         self.mode = mode
         self.asks: Asks = NoRequests() if asks is None else asks
         self.durable = durable
-        self.asks = NoRequests() if asks is None else asks
         self.venue = FakeVenue() if venue is None else venue
         self.clock = SteppedClock(now)
         self.limits = policies.limits()

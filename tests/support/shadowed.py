@@ -247,9 +247,8 @@ def _traded(
             return price, True
     low, high = round(bar.low / tick), round(bar.high / tick)
     assert limit is not None
-    if buys:
-        return (min(limit, high) if low < limit else None), False
-    return (max(limit, low) if high > limit else None), False
+    through = low < limit if buys else high > limit
+    return (limit if through else None), False
 
 
 def _is_same(row: Row) -> bool:
@@ -279,7 +278,7 @@ def _quote(leg: Row, row: Row, bid: float, ask: float, tick: float) -> int | Non
 
 
 def _crossing(bar: Bar, frac: float, tick: float, *, buys: bool) -> int:
-    """Return what a taker pays on a bar, in ticks; no fill is outside the bar."""
+    """Return what a taker pays on a bar, in ticks, and nothing outside the bar."""
     if buys:
         return min(math.ceil(bar.open * (1 + frac) / tick - NOTHING), round(bar.high / tick))
     return max(math.floor(bar.open * (1 - frac) / tick + NOTHING), round(bar.low / tick))

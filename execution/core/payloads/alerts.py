@@ -12,7 +12,8 @@ from execution.core import orders
 from execution.core.guarded import Failed
 from execution.core.payloads.run import RunInfo
 from execution.core.types import TickReport, TradingStateName, Vetoed
-from execution.state_schema.journals import Alert
+from execution.state_schema.journals import Alert, Veto
+from execution.state_schema.order_journals import Intent
 
 REPEAT_S = 60.0
 TEXT_CHARS = 300
@@ -67,6 +68,16 @@ def alerts(
     elif said is memory.said and streak is memory.streak:
         return spoken, memory
     return spoken, AlertMemory(state, said, streak)
+
+
+def resume(attempted: Iterable[Intent], vetoes: Iterable[Veto]) -> AlertMemory:
+    """Read back what has vetoed every entry, from the journals of the processes before."""
+    refused = {(veto.decision_id, veto.ts): veto.reason for veto in vetoes}
+    streak: Streak | None = None
+    for intent in attempted:
+        if not intent.reduce_only:
+            streak = _followed(streak, refused.get((intent.decision_id, intent.ts)), intent.ts)
+    return AlertMemory(streak=streak)
 
 
 def _is_due(alert: Alert, memory: AlertMemory) -> bool:
@@ -124,20 +135,24 @@ def _of_positions(report: TickReport, run: RunInfo) -> Iterator[Alert]:
 
 
 def _streak(report: TickReport, before: Streak | None) -> Streak | None:
-    """Follow the headline of the entries' vetoes; an approval, or another headline, ends a streak."""
+    """Follow the headline of the entries' vetoes."""
     streak = before
     for decision in report.live.decisions:
-        if decision.intent.reduce_only:
-            continue
-        if not isinstance(decision.verdict, Vetoed):
-            streak = None
-        elif streak is None or streak.reason != decision.verdict.reason:
-            streak = Streak(decision.verdict.reason, report.now, 1)
-        else:
-            # min(): a clock that was set back does not make the streak begin in the future.
-            since_ts = min(streak.since_ts, report.now)
-            streak = replace(streak, since_ts=since_ts, entries=streak.entries + 1)
+        if not decision.intent.reduce_only:
+            verdict = decision.verdict
+            reason = verdict.reason if isinstance(verdict, Vetoed) else None
+            streak = _followed(streak, reason, report.now)
     return streak
+
+
+def _followed(streak: Streak | None, reason: str | None, ts: float) -> Streak | None:
+    """Return the streak after one more entry; an approval, or another headline, ends it."""
+    if reason is None:
+        return None
+    if streak is None or streak.reason != reason:
+        return Streak(reason, ts, 1)
+    # min(): a clock that was set back does not make the streak begin in the future.
+    return replace(streak, since_ts=min(streak.since_ts, ts), entries=streak.entries + 1)
 
 
 def _is_long(streak: Streak, run: RunInfo, now: float) -> bool:

@@ -143,7 +143,7 @@ def _flags(symbol: str, state: EngineState, policy: Policy) -> Iterator[str]:
         yield "unprotected"
     if any(position.mark_price is None for position in held):
         yield "no_mark"
-    if any(exits.is_dust(position, state) for position in held):
+    if any(exits.is_dust(position.qty, state.rules.get(symbol)) for position in held):
         yield "dust"
     orders = state.recorded.open_orders
     if any(order.symbol == symbol and order.state in ("UNKNOWN", "PREP") for order in orders):

@@ -94,7 +94,7 @@ def of(state: EngineState, universe: Universe) -> Exposure:
         owners[position.symbol, position.position_side] = position.strategy or "foreign"
     leaving: set[LegKey] = set()
     for route in recorded.routes.values():
-        if routing.urgency(route) > 0:
+        if routing.urgency(route) != routing.NOT_LEFT:
             leaving.add((route.symbol, route.position_side))
         if route.reduce_only:
             continue

@@ -117,6 +117,12 @@ def test_a_resting_order_fills_at_its_price_with_the_makers_fee():
     assert found.live_usd == pytest.approx(2 * (104 - 99.9) - 199.8 * 2e-4 - 208 * 5e-4)
 
 
+def test_a_bar_that_gaps_past_a_resting_order_fills_it_at_its_own_price():
+    told = [replace(each, open=97.0, high=98.0, low=96.0) for each in bars(97.0, 97.0, 97.0)]
+    found = outcome(begun(wants(2.0, MAKER), None), [*told, *bars(97.0, 97.0, first=3)])
+    assert found.live_usd == pytest.approx(2 * (97 - 99.9) - 199.8 * 2e-4 - 194 * 5e-4)
+
+
 def test_after_its_deadline_the_next_leg_goes_on():
     found = outcome(begun(wants(2.0, WIDE, TAKER), None), UP)
     # Two minutes of rest; the third bar opens at 101 and the half-spread of 10 bps is 0.101.

@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from execution.core import book, outside, pipeline
+from execution.core import book, outside, pipeline, shadow
 from execution.core.policy import Inbox, Module
-from execution.core.shadow import Shadow
 from execution.core.types import (
     Decided,
     EngineState,
@@ -166,9 +165,8 @@ def test_live_and_shadow_decide_on_the_same_signals():
     answers = (ModuleAnswer("mine", "BTCUSDT", NOW - 60, (LONG,)),)
     for heard in (state(intent()), state(answers=answers)):
         live = decide(heard)
-        shadow = Shadow(POLICY).decide(builders.snapshot(), heard, NOW)
-        assert shadow is not None
-        assert [each.intent for each in shadow.decisions] == [
+        candidate = shadow.decide(builders.snapshot(), heard, POLICY, NOW)
+        assert [each.intent for each in candidate.decisions] == [
             each.intent for each in live.decisions
         ]
         assert len(live.decisions) == 1

@@ -75,6 +75,19 @@ def test_each_read_makes_a_new_account_and_none_is_made_between(broker: Broker) 
     assert broker.holdings.version == 1
 
 
+def test_a_coin_beside_usdt_is_told_of_once(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.look()
+    assert "NAV" not in caplog.text
+    for amount in ("0.25", "0.24"):
+        broker.told = account(BNB=amount)
+        assert broker.look().other_assets == {"BNB": D(amount)}
+    assert [line.getMessage() for line in caplog.records if "NAV" in line.getMessage()] == [
+        "the account also holds BNB: only USDT is in NAV"
+    ]
+
+
 def test_a_quiet_minute_costs_what_is_planned(broker: Broker) -> None:
     broker.look()
     for _ in range(60):

@@ -97,11 +97,20 @@ def test_a_share_below_one_step_fills_nothing() -> None:
     assert made.state("a") == "LIVE"
 
 
-def test_a_bar_that_gaps_past_a_resting_order_fills_it_inside_the_bar() -> None:
-    made = bench((97.0, 98.0, 96.5, 97.5, 100.0), (97.0, 99.0, 96.5, 97.5, 100.0))
-    made.submit("a", **LONG, **REST, price="99.5")
+@pytest.mark.parametrize(
+    ("leg", "price", "bar"),
+    [
+        (LONG, "99.5", (97.0, 98.0, 96.5, 97.5, 100.0)),
+        (SHORT, "100.5", (103.0, 103.5, 102.0, 103.0, 100.0)),
+    ],
+)
+def test_a_bar_that_gaps_past_a_resting_order_fills_it_at_its_own_price(
+    leg: dict[str, str], price: str, bar: tuple[float, float, float, float, float]
+) -> None:
+    made = bench(bar)
+    made.submit("a", **leg, **REST, price=price)
     made.step()
-    assert prices(made) == ["98.0"]
+    assert [(str(t.price), t.maker) for t in made.trades] == [(price, True)]
 
 
 def test_a_plain_limit_that_crosses_takes_at_the_next_open() -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from execution.core.guarded import Failed
-from execution.core.payloads import alerts
+from execution.core.payloads import alerts, journals
 from execution.core.payloads.alerts import AlertMemory
 from execution.core.types import (
     Approved,
@@ -15,6 +17,8 @@ from execution.core.types import (
     TradingState,
     Vetoed,
 )
+from execution.state_schema.journals import Veto
+from execution.state_schema.order_journals import Intent
 from scripts.benchmarks import sample
 from tests.support import builders
 
@@ -101,15 +105,13 @@ def test_the_memory_does_not_grow_with_what_is_over():
 
 def entries(now: float, *reasons: str | None) -> TickReport:
     """Return a tick in which an entry was vetoed for each reason, or approved for None."""
-    wanted = builders.intent()
-    verdicts = [
-        Approved(wanted, wanted.qty)
-        if reason is None
-        else Vetoed(wanted, (Breach(reason, 1.0, 2.0, "usd"), Breach("other", 1.0, 2.0, "usd")))
-        for reason in reasons
-    ]
-    decisions = tuple(Decision(wanted, verdict, None) for verdict in verdicts)
-    return replace(tick(decisions=decisions), now=now)
+    decisions = []
+    for number, reason in enumerate(reasons):
+        wanted = builders.intent(decision_id=f"d{number}")
+        breaches = (Breach(reason or "", 1.0, 2.0, "usd"), Breach("other", 1.0, 2.0, "usd"))
+        verdict = Approved(wanted, wanted.qty) if reason is None else Vetoed(wanted, breaches)
+        decisions.append(Decision(wanted, verdict, None))
+    return replace(tick(decisions=tuple(decisions)), now=now)
 
 
 def vetoing(*ticks: TickReport) -> list[tuple[str, str]]:
@@ -170,3 +172,15 @@ def test_a_clock_that_is_set_back_does_not_end_it() -> None:
         )
         != []
     )
+
+
+@given(st.lists(st.lists(st.sampled_from(["cooldown", "gross_cap", None]), max_size=3), max_size=6))
+def test_a_restart_reads_the_streak_back_from_the_journals(ticks: list[list[str | None]]) -> None:
+    memory, written = AlertMemory(), []
+    for number, reasons in enumerate(ticks):
+        report = entries(NOW + number, *reasons)
+        _, memory = alerts.alerts(report, RUN, memory)
+        written += [record for _, record in journals.records(report, RUN)]
+    attempted = [each for each in written if isinstance(each, Intent)]
+    refused = [each for each in written if isinstance(each, Veto)]
+    assert alerts.resume(attempted, refused) == AlertMemory(streak=memory.streak)
