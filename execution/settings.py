@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-from execution import environment, guards, overlay, toml_files
+from execution import environment, guards, overlay, small_files, toml_files
 from execution.core import intel_terms
 from execution.core.intel_terms import Intel
 from execution.core.policy import (
@@ -47,6 +47,7 @@ WORK_ALLOWANCE_S: Final = 0.5
 SOCKET_PATH_BYTES: Final = 107 - len(".4194304")
 POLICY_FILES: Final = ("risk.toml", "router.toml", "strategy.toml", "universe.toml")
 FOLDERS: Final = ("state", "execution", "run", "ledger")
+FOLDER_MODE: Final = 0o750  # of what is made: a book is nobody else's business
 
 
 class Settings(Struct, frozen=True):
@@ -351,7 +352,7 @@ def engine_version(root: Path = ROOT) -> str:
     """Return the text of VERSION; a name of its own only where the file is missing."""
     path = root / "VERSION"
     try:
-        version = path.read_text(encoding="utf-8").strip()
+        version = small_files.read(path).decode().strip()
     except FileNotFoundError:
         return VERSION_WHEN_MISSING
     except (OSError, UnicodeDecodeError) as error:
@@ -385,7 +386,7 @@ def prepare_log_dir(settings: Settings) -> None:
         )
     for folder in (settings.log_dir, *(settings.log_dir / name for name in FOLDERS)):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             if folder.name == "run":
                 folder.chmod(0o700)
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:

@@ -20,19 +20,19 @@ WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O
 READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def read(path: Path) -> bytes:
-    """Return what is in a regular file of at most MAX_BYTES."""
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return what is in a regular file of at most `max_bytes`."""
     fd = os.open(path, READ_FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("not a regular file")
         content = b""
-        while len(content) <= MAX_BYTES and (piece := os.read(fd, MAX_BYTES + 1)):
+        while len(content) <= max_bytes and (piece := os.read(fd, max_bytes + 1)):
             content += piece
     finally:
         os.close(fd)
-    if len(content) > MAX_BYTES:
-        raise OSError(f"more than {MAX_BYTES} bytes")
+    if len(content) > max_bytes:
+        raise OSError(f"more than {max_bytes} bytes")
     return content
 
 

@@ -8,6 +8,7 @@ import sys
 import click
 
 from execution.errors import EXIT_CONFIG, EXIT_LOCKED, ConfigError, LockHeld
+from scripts.cli.terminal import say
 
 VERBS = {
     "contract": "Check the published files, or print their schema.",
@@ -46,8 +47,8 @@ def main() -> None:
     try:
         hedge(prog_name="hedge")
     except ConfigError as error:
-        click.echo(f"hedge: {error}", err=True)
+        say(f"hedge: {error}", err=True)
         sys.exit(EXIT_CONFIG)
     except LockHeld as error:
-        click.echo(f"hedge: {error}", err=True)
+        say(f"hedge: {error}", err=True)
         sys.exit(EXIT_LOCKED)

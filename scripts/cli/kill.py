@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 
 from execution import kill_latch
 from execution.clock import Clock, SystemClock
@@ -17,6 +16,7 @@ from execution.state_schema.operator_files import KillFile
 from scripts.cli import asking, open_legs
 from scripts.cli.asking import Heard, Place, folder_option, json_option, reason_option
 from scripts.cli.open_legs import OpenLegs
+from scripts.cli.terminal import Terminal
 
 EXIT_NOT_DONE = 1
 EXIT_OFF = 1
@@ -130,7 +130,7 @@ def _show(latch: Latch, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(latch))
         return
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     why = "" if latch.user is None else f": {latch.reason} ({latch.user})"
     if latch.problem is not None:
         why = f": the file cannot be read ({latch.problem})"

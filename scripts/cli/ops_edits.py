@@ -20,13 +20,14 @@ import tomlkit
 from msgspec import Struct
 from tomlkit.items import AoT
 
-from execution import overlay
+from execution import overlay, small_files, toml_files
 from execution.errors import ConfigError
 from execution.overlay import Change
 
 BACKUPS: Final = "backups"
 MANIFEST: Final = "manifest.json"
 TABLES: Final = ("risk", "router", "sizing", "strategy")
+FILES: Final = ("risk.toml", "router.toml", "strategy.toml", overlay.FILE)
 
 
 class Manifest(Struct, frozen=True):
@@ -73,10 +74,10 @@ def roll_back(ops_dir: Path, *, force: bool) -> tuple[Path, Manifest]:
     if not backups:
         raise ConfigError(f"{ops_dir / BACKUPS}: there is no promotion to roll back")
     backup = backups[-1]
-    manifest = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=Manifest)
-    before = {name: (backup / name).read_text(encoding="utf-8") for name in manifest.left}
+    manifest = _read_manifest(backup / MANIFEST)
+    before = {name: _read(backup / name) for name in manifest.left}
     for name, left in manifest.left.items():
-        text = (ops_dir / name).read_text(encoding="utf-8")
+        text = _read(ops_dir / name)
         if _sum(text) != left and text != before[name] and not force:
             raise ConfigError(
                 f"{ops_dir / name}: was edited since the promotion: what it was is in {backup};"
@@ -90,15 +91,33 @@ def roll_back(ops_dir: Path, *, force: bool) -> tuple[Path, Manifest]:
     return rolled, manifest
 
 
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(small_files.read(path), type=Manifest)
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    for name in manifest.left:
+        if name not in FILES:
+            raise ConfigError(f"{path}: {name!r} is no file that a promotion replaces")
+    return manifest
+
+
+def _read(path: Path) -> str:
+    try:
+        return small_files.read(path, toml_files.MAX_BYTES).decode()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
 def _edit(ops_dir: Path, changes: tuple[Change, ...]) -> dict[str, str]:
     edited: dict[str, str] = {}
     for name in dict.fromkeys(change.file for change in changes):
-        document = tomlkit.parse((ops_dir / name).read_text(encoding="utf-8"))
+        document = tomlkit.parse(_read(ops_dir / name))
         for change in changes:
             if change.file == name:
                 _put(document, change.place, change.becomes)
         edited[name] = tomlkit.dumps(document)
-    document = tomlkit.parse((ops_dir / overlay.FILE).read_text(encoding="utf-8"))
+    document = tomlkit.parse(_read(ops_dir / overlay.FILE))
     for table in TABLES:
         document.pop(table, None)
     edited[overlay.FILE] = tomlkit.dumps(document)
@@ -134,7 +153,7 @@ def _back_up(ops_dir: Path, edited: Mapping[str, str], manifest: Manifest) -> Pa
 def _replace(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.write_text(text, encoding="utf-8")
+        small_files.write(beside, text.encode(), small_files.WRITE_FLAGS)
         shutil.copymode(path, beside)
         beside.replace(path)
     except OSError as error:
