@@ -47,8 +47,12 @@ def main() -> None:
     try:
         hedge(prog_name="hedge")
     except ConfigError as error:
-        say(f"hedge: {error}", err=True)
-        sys.exit(EXIT_CONFIG)
+        _refuse(error, EXIT_CONFIG)
     except LockHeld as error:
-        say(f"hedge: {error}", err=True)
-        sys.exit(EXIT_LOCKED)
+        _refuse(error, EXIT_LOCKED)
+
+
+def _refuse(error: Exception, code: int) -> None:
+    for line in f"hedge: {error}".split("\n"):
+        say(line, err=True)
+    sys.exit(code)

@@ -25,7 +25,7 @@ from execution.state_schema.files import CompareSummary
 from execution.state_store import StateStore, Unreadable
 from scripts.cli import asking, ops_edits
 from scripts.cli.asking import EXIT_REFUSED, Place, reason_option
-from scripts.cli.terminal import Terminal
+from scripts.cli.terminal import Terminal, say
 
 SEED = 7  # the same results give the same interval
 RESTART = "supervisorctl restart hedge:hedge-executor"
@@ -97,8 +97,8 @@ def promote(clock: Clock | None, reason: str, *, yes: bool) -> None:
         clock.now(),
     )
     _audit(settings, clock, "shadow promote", reason, f"done, before it: {backup.name}")
-    click.echo(f"done; what was there before is in {backup}")
-    click.echo(f"it takes effect with: {RESTART}")
+    say(f"done; what was there before is in {backup}")
+    say(f"it takes effect with: {RESTART}")
 
 
 @shadow.command("rollback")
@@ -111,8 +111,8 @@ def rollback(clock: Clock | None, reason: str, *, force: bool) -> None:
     settings = settings_door.load()
     backup, manifest = ops_edits.roll_back(settings.ops_dir, force=force)
     _audit(settings, clock, "shadow rollback", reason, f"done, from {backup.name}")
-    click.echo(f"done: {', '.join(manifest.left)} are as before {backup.name}")
-    click.echo(f"it takes effect with: {RESTART}")
+    say(f"done: {', '.join(manifest.left)} are as before {backup.name}")
+    say(f"it takes effect with: {RESTART}")
 
 
 # ---------------------------------------------------------------- looking

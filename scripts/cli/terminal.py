@@ -30,5 +30,5 @@ class Terminal(Console):
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a line, or some of our own."""
-    click.echo("\n".join(map(escape, text.split("\n"))), err=err)
+    """Print one line."""
+    click.echo(escape(text), err=err)
