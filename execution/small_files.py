@@ -68,3 +68,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def odd_one(database: Path) -> Path | None:
+    """Return which of the files that SQLite opens for `database` is there, and is no regular file.
+
+    SQLite waits for ever at a pipe and writes behind a link.
+    """
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        path = Path(f"{database}{suffix}")
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return path
+    return None

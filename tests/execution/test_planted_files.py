@@ -19,13 +19,15 @@ from execution import boot, environment, settings, toml_files
 from execution.clock import ManualClock
 from execution.disk_reserve import DiskReserve
 from execution.environment import ROOT
-from execution.errors import ConfigError
+from execution.errors import ConfigError, LedgerError
 from execution.jsonl_files import find_end
 from execution.jsonl_log import JsonlLogger, Lost, read_from, tail
+from execution.ledger_file import LedgerFile
 from execution.operator_requests import OperatorRequests
 from execution.state_publish import JournalSet
 from execution.state_schema.journals import MarkPoint
 from execution.state_schema.registry import COMMANDS, MARKS
+from execution.venue.paper_store import PaperStore
 from execution.venue.recording import Recording
 from scripts.cli import ops_edits
 
@@ -252,7 +254,33 @@ def test_the_end_of_a_journal_of_nothing_but_zeros_is_found_in_blocks(tmp_path: 
     assert read_from(path, find_end(path), MARKS.decoder.decode).records == ()
 
 
-# ---------------------------------------------------------------- the reserve, the folders
+# ---------------------------------------------------------------- databases, reserve, folders
+
+
+def link(path: Path) -> None:
+    path.with_name("victim").write_bytes(b"")
+    path.symlink_to("victim")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("victim")
+
+
+@pytest.mark.parametrize("plant", [pipe, folder, device, circle, link, dangling])
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("begin", [LedgerFile, PaperStore])
+def test_a_database_is_refused_by_name_and_nothing_is_written_behind_it(
+    tmp_path: Path, begin: type[LedgerFile | PaperStore], suffix: str, plant: Plant
+) -> None:
+    path = tmp_path / "paper-main.sqlite"
+    opens = partial(begin, path, "paper", "main") if begin is LedgerFile else partial(begin, path)
+    if suffix:
+        opens().close()
+    replaced(Path(f"{path}{suffix}"), plant)
+    with pytest.raises(LedgerError, match=f"{path}{suffix} is not a regular file"):
+        opens()
+    victim = tmp_path / "victim"
+    assert not victim.exists() or victim.read_bytes() == b""
 
 
 @pytest.mark.parametrize("plant", [pipe, folder, device, circle])
