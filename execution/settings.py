@@ -8,7 +8,6 @@ call and never raises: publishing must not be in the way of trading.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -374,8 +373,8 @@ def refuse_mirror(log_dir: Path) -> None:
 def prepare_log_dir(settings: Settings) -> None:
     """Make the log folder and what is in it, and prove that each folder can be written.
 
-    Raises ConfigError naming the folder. A file is written in earnest: mode bits say nothing to
-    root, and nothing about a read-only or full disk.
+    Raises ConfigError naming the folder, also where every user of the machine could write to it:
+    what is read there stops trading and closes positions.
     """
     socket = settings.log_dir / "run" / "supervisor.sock"
     length = len(os.fsencode(socket))
@@ -386,13 +385,9 @@ def prepare_log_dir(settings: Settings) -> None:
         )
     for folder in (settings.log_dir, *(settings.log_dir / name for name in FOLDERS)):
         try:
-            folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            small_files.prove_folder(folder, FOLDER_MODE)
             if folder.name == "run":
                 folder.chmod(0o700)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
-                probe.write(b"probe")
-                probe.flush()
-                os.fsync(probe.fileno())
         except OSError as error:
             raise ConfigError(
                 f"log folder {folder}: cannot be written ({error.strerror}): mend it, or set "

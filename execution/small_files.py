@@ -6,9 +6,11 @@ Nothing here follows a planted pipe or leaves half a file. Errors are OSError.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +61,21 @@ def write(path: Path, content: bytes, flags: int) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def prove_folder(folder: Path, mode: int) -> None:
+    """Make a folder where there is none; OSError where it cannot be written, or everybody may.
+
+    A file is written in earnest: mode bits say nothing to root, and nothing about a read-only or
+    full disk.
+    """
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise OSError(errno.EPERM, f"every user may: type `chmod o-w {folder}`")
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+        probe.write(b"probe")
+        probe.flush()
+        os.fsync(probe.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -302,6 +302,16 @@ def test_the_folders_of_a_book_are_nobody_elses(tmp_path: Path) -> None:
     assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o750
 
 
+@pytest.mark.parametrize("name", [".", "state", "execution", "ledger", "run"])
+def test_a_folder_that_everybody_may_write_to_is_refused(tmp_path: Path, name: str) -> None:
+    found = settings.load({"HEDGE_LOG_DIR": str(tmp_path / "logs")})
+    settings.prepare_log_dir(found)
+    folder = tmp_path / "logs" / name
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match=f"chmod o-w {folder}"):
+        settings.prepare_log_dir(found)
+
+
 def test_the_bounds_leave_room_for_what_is_there() -> None:
     assert max(path.stat().st_size for path in (ROOT / "ops").glob("*.toml")) * 8 < (
         toml_files.MAX_BYTES
