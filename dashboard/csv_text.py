@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-# What makes a spreadsheet compute, call out, or begin another cell.
-ACTIVE: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+from execution.log_lines import escape
+
+# What makes a spreadsheet compute or call out; the wide ones do where wide letters are common.
+ACTIVE: Final = "=+-@|%\uff1d\uff0b\uff0d\uff20"
+# Where a cell begins: for some spreadsheets also behind a semicolon.
+STARTS: Final = re.compile(rf"(?:^|;) *(?=[{re.escape(ACTIVE)}])")
 
 
 def write(values: Iterable[msgspec.Struct]) -> str:
     """Return one line for each value, numbers as they are; nested ones by dotted names.
 
-    The columns are those of all values together. A text that a spreadsheet may take for a formula
-    begins with an apostrophe.
+    The columns are those of all values together. Before what a spreadsheet may take for a formula
+    stands an apostrophe; characters that nobody sees are written as escapes.
     """
     rows = [dict(_flat("", msgspec.to_builtins(value))) for value in values]
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -39,7 +44,7 @@ def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401 -
 
 
 def _cell(value: object) -> object:
-    """Return what is safe to write: only text can be a formula."""
-    if isinstance(value, str) and value.lstrip(" \u00a0").startswith(ACTIVE):
-        return f"'{value}"
+    """Return what is safe to write: only text can be a formula, or hide what it is."""
+    if isinstance(value, str):
+        return STARTS.sub(r"\g<0>'", escape(value))
     return "" if value is None else value

@@ -1,7 +1,8 @@
 """The page's few shapes: banner, panel, tile, bar, facts, table, log, fields and downloads.
 
 Text reaches the browser only through `st.text`, `st.dataframe` and chart data, none of which reads
-HTML or markdown. Colour and place come from `style.css` by the keys of the containers around the
+HTML or markdown; in what files say, characters that nobody sees, or that turn what stands beside them,
+are made visible. Colour and place come from `style.css` by the keys of the containers around the
 text; a key is made of fixed words and numbers, never of a payload.
 """
 
@@ -19,6 +20,7 @@ from dashboard.shown import Age, Bars, Column, Facts, Level, Shown, Table
 from dashboard.trouble import Trouble
 from dashboard.view_model import Frame
 from dashboard.view_suite import Alerts, Process
+from execution.log_lines import escape
 
 STYLE: Final = Path(__file__).with_name("style.css")
 WORDS: Final[dict[Level, str]] = {
@@ -58,7 +60,7 @@ def banner(frame: Frame) -> None:
     with st.container(key=f"mode_{frame.tone}"):
         st.text(frame.mode)
         if frame.mirror is not None:
-            st.text(frame.mirror)
+            st.text(escape(frame.mirror))
         st.text(frame.clock)
     with st.container(key=f"banner_{frame.worst.level}"):
         st.text(_sentence(frame.worst))
@@ -75,12 +77,12 @@ def refusal(reason: str) -> None:
     """Say why nothing can be shown."""
     with st.container(key="banner_critical"):
         st.text("ALARM  The configuration cannot be read, so nothing is shown.")
-        st.text(reason)
+        st.text(_lines(reason))
         st.text("Mend it and load this page again.")
 
 
 def _sentence(trouble: Trouble) -> str:
-    return f"{WORDS[trouble.level]}  {trouble.text}"
+    return f"{WORDS[trouble.level]}  {escape(trouble.text)}"
 
 
 @contextmanager
@@ -100,9 +102,9 @@ def tiles(slug: str, shown: Sequence[Shown]) -> None:
     with st.container(key=f"tiles_{slug}"):
         for place, each in enumerate(shown):
             with st.container(key=f"tile_{each.age.status}_{slug}_{place}"):
-                st.text(each.label)
-                st.text(each.value)
-                st.text(each.detail)
+                st.text(escape(each.label))
+                st.text(escape(each.value))
+                st.text(escape(each.detail))
                 st.text(each.age.text)
 
 
@@ -110,8 +112,8 @@ def trading(shown: Shown) -> None:
     """Draw the trading state large, with its reasons beneath."""
     level = STATES.get(shown.value, "note")
     with panel("trading", shown.label, shown.age), st.container(key=f"state_{level}_trading"):
-        st.text(shown.value)
-        st.text(shown.detail)
+        st.text(escape(shown.value))
+        st.text(escape(shown.detail))
 
 
 def bars(slug: str, shown: Bars) -> None:
@@ -121,20 +123,20 @@ def bars(slug: str, shown: Bars) -> None:
             st.text(shown.empty)
     for place, row in enumerate(shown.rows):
         with st.container(key=f"limit_{row.level}_{slug}_{place}"):
-            st.text(row.name)
+            st.text(escape(row.name))
             st.text(row.used)
             st.progress(row.frac if row.frac is not None else 0.0)
-            st.text(row.detail)
+            st.text(escape(row.detail))
 
 
 def processes(rows: Sequence[Process]) -> None:
     """Draw one line for each process."""
     for place, row in enumerate(rows):
         with st.container(key=f"process_{row.level}_{place}"):
-            st.text(row.name)
+            st.text(escape(row.name))
             st.text(row.state)
             st.text(row.age.text)
-            st.text(row.detail)
+            st.text(escape(row.detail))
 
 
 def alerts(found: Alerts) -> None:
@@ -144,9 +146,9 @@ def alerts(found: Alerts) -> None:
             st.text(found.empty)
     for place, row in enumerate(found.rows):
         with st.container(key=f"alert_{row.level}_{place}"):
-            st.text(row.title)
+            st.text(escape(row.title))
             st.text(row.when)
-            st.text(row.text)
+            st.text(escape(row.text))
     if found.more:
         with st.container(key="empty_more_alerts"):
             st.text(f"and {found.more} older")
@@ -156,8 +158,8 @@ def facts(slug: str, found: Facts) -> None:
     """Draw names and values in two columns."""
     for place, (name, value) in enumerate(found.rows):
         with st.container(key=f"fact_{slug}_{place}"):
-            st.text(name)
-            st.text(value)
+            st.text(escape(name))
+            st.text(escape(value))
 
 
 def table(slug: str, shown: Table) -> None:
@@ -195,7 +197,9 @@ def _width_px(column: Column, rows: Sequence[tuple[str, ...]]) -> int | None:
 
 def _cells(column: Column, cells: tuple[str, ...]) -> list[str]:
     """Return the texts of a column, or for orders the address of each one's story."""
-    return [f"orders?order={quote(each, safe='')}" if column.order else each for each in cells]
+    if column.order:
+        return [f"orders?order={quote(each, safe='')}" for each in cells]
+    return [*map(escape, cells)]
 
 
 def log(slug: str, text: str, note: str) -> None:
@@ -204,7 +208,11 @@ def log(slug: str, text: str, note: str) -> None:
         st.text(note)
     if text:
         with st.container(key=f"log_{slug}"):
-            st.text(text)
+            st.text(_lines(text))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(escape, text.split("\n")))
 
 
 # ---------------------------------------------------------------- what a reader gives

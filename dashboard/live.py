@@ -16,6 +16,7 @@ from dashboard.reading import Reader
 from dashboard.seen import Seen, Viewer
 from execution import settings, v6_flags
 from execution.clock import SystemClock
+from execution.log_lines import log_to_stderr
 from execution.settings import Settings
 from execution.state_schema import registry
 from execution.state_schema.registry import Journal
@@ -33,7 +34,7 @@ def start() -> tuple[Settings, Viewer]:
 
     ConfigError is not kept: the next page asks again.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr()
     found = settings.load()
     v6_flags.log_flags(log, found.engine_version, found.mode, found.flags)
     viewer = Viewer(

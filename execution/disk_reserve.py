@@ -10,6 +10,8 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 FILE_MODE = 0o600
+# A pipe planted in its place must not block: O_NONBLOCK.
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class DiskReserve:
@@ -43,13 +45,13 @@ class DiskReserve:
         if not self.is_low:
             log.error("disk is full or nearly so: the reserve is freed file=%s", self._path)
         self.is_low = True
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # gone, or a folder: then entries stay stopped
             self._path.unlink()
 
     def _hold(self) -> bool:
         """Make the file whole, if it is not; tell whether it is held."""
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
+            fd = os.open(self._path, FLAGS, FILE_MODE)
             try:
                 if os.fstat(fd).st_size < self._size_bytes:
                     os.posix_fallocate(fd, 0, self._size_bytes)

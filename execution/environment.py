@@ -18,12 +18,13 @@ from typing import Final
 
 from dotenv.parser import parse_stream
 
-from execution import guards
+from execution import guards, small_files
 from execution.errors import ConfigError
 
 KEYS: Final = ("BINANCE_API_KEY", "BINANCE_API_SECRET")
 # What a file's mode grants to anybody but its owner.
 OTHERS: Final = 0o077
+DOTENV_BYTES: Final = 64 * 1024
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -78,7 +79,7 @@ def read_dotenv(path: Path) -> dict[str, str]:
     keeps orders on this machine. A file with keys in it is refused where others may read it too.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = small_files.read(path, DOTENV_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:

@@ -28,6 +28,7 @@ SCOPES: Final = ("https://www.googleapis.com/auth/datastore",)
 OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1),)
 EMULATOR_OWNER: Final = ("authorization", "Bearer owner")  # as the emulator wants it; no secret
 ERROR_CHARS: Final = 200
+CREDENTIALS_BYTES: Final = 64 * 1024
 
 # What the server's codes mean for whoever must act; any other is a server that does not answer.
 KINDS: Final[dict[str, Kind]] = {
@@ -69,8 +70,8 @@ def credentials_problem(path: Path | None) -> str | None:
         found = path.stat()
     except OSError as error:
         return f"GOOGLE_APPLICATION_CREDENTIALS: {path.name}: {error.strerror}"
-    if not stat.S_ISREG(found.st_mode):
-        return f"GOOGLE_APPLICATION_CREDENTIALS: {path.name} is not a file"
+    if not stat.S_ISREG(found.st_mode) or found.st_size > CREDENTIALS_BYTES:
+        return f"GOOGLE_APPLICATION_CREDENTIALS: {path.name} is not a file of a key"
     if found.st_uid not in (0, os.geteuid()):
         return f"GOOGLE_APPLICATION_CREDENTIALS: {path.name} belongs to another user"
     if stat.S_IMODE(found.st_mode) & 0o077:
@@ -106,7 +107,7 @@ class Firestore:
             try:
                 read_file = service_account.Credentials.from_service_account_file
                 credentials = read_file(str(target.credentials), scopes=SCOPES)  # type: ignore[no-untyped-call]  # the library's
-            except (OSError, ValueError, GoogleAuthError) as error:
+            except (OSError, ValueError, RecursionError, GoogleAuthError) as error:
                 # The text of such an error may quote the file.
                 text = f"credentials cannot be used: {type(error).__name__}"
                 raise SyncError(text, "refused") from None

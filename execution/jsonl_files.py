@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from execution.state_schema.files import JournalPosition
 Listing = list[tuple[int, Path]]
 
 MARK_BYTES = 64
+BLOCK_BYTES = 64 * 1024
 RELISTINGS = 20
 
 
@@ -72,14 +75,17 @@ def sum_before(fd: int, offset: int) -> int:
 
 @contextlib.contextmanager
 def opened(file: Path, inode: int | None = None) -> Iterator[int]:
-    """Open for reading; -1 where the file is gone, or is no longer the one with `inode`."""
+    """Open for reading; -1 where the file is gone, or is no longer the one with `inode`; or OSError."""
     try:
         fd = os.open(file, READ_FLAGS)
     except FileNotFoundError:
         yield -1
         return
     try:
-        yield fd if inode in (None, os.fstat(fd).st_ino) else -1
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        yield fd if inode in (None, found.st_ino) else -1
     finally:
         os.close(fd)
 
@@ -90,8 +96,18 @@ def find_end(path: Path) -> JournalPosition | None:
         with opened(file, inode) as fd:
             if fd < 0:
                 continue
-            offset = os.fstat(fd).st_size
-            while offset > 0 and os.pread(fd, 1, offset - 1) != b"\n":
-                offset -= 1
+            offset = _last_end(fd)
             return JournalPosition(inode=inode, offset=offset, mark=sum_before(fd, offset))
     return None
+
+
+def _last_end(fd: int) -> int:
+    """Return the offset after the last newline, 0 where there is none."""
+    at = os.fstat(fd).st_size
+    while at > 0:
+        start = max(0, at - BLOCK_BYTES)
+        found = os.pread(fd, at - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        at = start
+    return 0

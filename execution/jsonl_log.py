@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from execution.clock import Clock
-from execution.jsonl_files import list_archives, locate, opened, sum_before
+from execution.jsonl_files import BLOCK_BYTES, list_archives, locate, opened, sum_before
 from execution.state_schema.files import JournalPosition
 from execution.state_schema.journals import Record
 from execution.state_schema.registry import Journal
@@ -33,12 +34,12 @@ MAX_LINE_BYTES = 256 * 1024
 BUFFER_BYTES = 256 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 TAIL_BYTES = 8 * 1024 * 1024
-BLOCK_BYTES = 64 * 1024
 LEAST_BYTES = 8 * 1024
 WHOLE_BYTES = MAX_LINE_BYTES + BLOCK_BYTES  # holds a whole line, whatever it is
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
-OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+# A pipe planted in its place must not block the writer once it is full: O_NONBLOCK.
+OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 LOCK_SPINS = 50
 LOCK_TRIES = 300
 LOCK_PAUSE_S = 0.001
@@ -160,6 +161,8 @@ class JsonlLogger:
             self._path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             self._fd = os.open(self._path, OPEN_FLAGS, FILE_MODE)
         opened = os.fstat(self._fd)
+        if not stat.S_ISREG(opened.st_mode):
+            raise OSError("not a regular file")
         self._inode = (opened.st_dev, opened.st_ino)
         self._end = -1
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from execution import small_files
 from execution.disk_reserve import DiskReserve
 from execution.errors import LedgerError, LedgerFull
 from execution.ledger_rows import MIGRATIONS, SCHEMA, SCHEMA_VERSION
@@ -38,6 +39,8 @@ class LedgerFile:
         self._reserve = reserve
         self._committed = committed
         meta = {"mode": mode, "account": account}
+        if path is not None and (odd := small_files.odd_one(path)) is not None:
+            raise LedgerError(f"ledger {odd} is not a regular file: move it away, or restore it")
         try:
             if path is not None and _can_be_read_only(path):
                 # A connection that cannot write: a file that is refused keeps every byte.

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from types import TracebackType
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 TEXT_CHARS = 300
+LINE_CHARS = 4_000  # of one line of a log
+INDENT = "    "
 
 
 class LineFormatter(logging.Formatter):
-    """One line per record; only a traceback has lines of its own."""
+    """One line per record; only a traceback has lines of its own, which are set in."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -21,7 +26,12 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the library's name
         """Return the line, without what an input could have smuggled into it."""
-        return escape(super().formatMessage(record))
+        return escape(super().formatMessage(record))[:LINE_CHARS]
+
+    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  the library's name
+        """Return the traceback; the text of an error may be anybody's, and could pass for records."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(f"{INDENT}{escape(line)}"[:LINE_CHARS] for line in lines)
 
 
 def log_to_stderr() -> None:

@@ -24,7 +24,7 @@ from execution.core.guarded import Failed, guarded
 from execution.core.payloads import flag_starts, processes
 from execution.core.payloads.run import ServiceInfo
 from execution.errors import EXIT_CONFIG, EXIT_LOCKED, ConfigError, LockHeld
-from execution.log_lines import log_to_stderr, one_line
+from execution.log_lines import escape, log_to_stderr, one_line
 from execution.settings import Settings
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
@@ -216,7 +216,7 @@ def start(process: Process, body: Callable[[Settings, Clock, threading.Event], o
 
 
 def _refuse(process: Process, error: Exception, code: int) -> int:
-    sys.stderr.write(f"{process}: {'; '.join(str(error).splitlines())}\n")
+    sys.stderr.write(f"{process}: {escape('; '.join(str(error).splitlines()))}\n")
     return code
 
 

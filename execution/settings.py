@@ -8,7 +8,6 @@ call and never raises: publishing must not be in the way of trading.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-from execution import environment, guards, overlay, toml_files
+from execution import environment, guards, overlay, small_files, toml_files
 from execution.core import intel_terms
 from execution.core.intel_terms import Intel
 from execution.core.policy import (
@@ -47,6 +46,7 @@ WORK_ALLOWANCE_S: Final = 0.5
 SOCKET_PATH_BYTES: Final = 107 - len(".4194304")
 POLICY_FILES: Final = ("risk.toml", "router.toml", "strategy.toml", "universe.toml")
 FOLDERS: Final = ("state", "execution", "run", "ledger")
+FOLDER_MODE: Final = 0o750  # of what is made: a book is nobody else's business
 
 
 class Settings(Struct, frozen=True):
@@ -352,7 +352,7 @@ def engine_version(root: Path = ROOT) -> str:
     """Return the text of VERSION; a name of its own only where the file is missing."""
     path = root / "VERSION"
     try:
-        version = path.read_text(encoding="utf-8").strip()
+        version = small_files.read(path).decode().strip()
     except FileNotFoundError:
         return VERSION_WHEN_MISSING
     except (OSError, UnicodeDecodeError) as error:
@@ -374,8 +374,8 @@ def refuse_mirror(log_dir: Path) -> None:
 def prepare_log_dir(settings: Settings) -> None:
     """Make the log folder and what is in it, and prove that each folder can be written.
 
-    Raises ConfigError naming the folder. A file is written in earnest: mode bits say nothing to
-    root, and nothing about a read-only or full disk.
+    Raises ConfigError naming the folder, also where every user of the machine could write to it:
+    what is read there stops trading and closes positions.
     """
     socket = settings.log_dir / "run" / "supervisor.sock"
     length = len(os.fsencode(socket))
@@ -386,13 +386,9 @@ def prepare_log_dir(settings: Settings) -> None:
         )
     for folder in (settings.log_dir, *(settings.log_dir / name for name in FOLDERS)):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            small_files.prove_folder(folder, FOLDER_MODE)
             if folder.name == "run":
                 folder.chmod(0o700)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
-                probe.write(b"probe")
-                probe.flush()
-                os.fsync(probe.fileno())
         except OSError as error:
             raise ConfigError(
                 f"log folder {folder}: cannot be written ({error.strerror}): mend it, or set "

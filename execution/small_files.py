@@ -6,9 +6,11 @@ Nothing here follows a planted pipe or leaves half a file. Errors are OSError.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +22,19 @@ WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O
 READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def read(path: Path) -> bytes:
-    """Return what is in a regular file of at most MAX_BYTES."""
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return what is in a regular file of at most `max_bytes`."""
     fd = os.open(path, READ_FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("not a regular file")
         content = b""
-        while len(content) <= MAX_BYTES and (piece := os.read(fd, MAX_BYTES + 1)):
+        while len(content) <= max_bytes and (piece := os.read(fd, max_bytes + 1)):
             content += piece
     finally:
         os.close(fd)
-    if len(content) > MAX_BYTES:
-        raise OSError(f"more than {MAX_BYTES} bytes")
+    if len(content) > max_bytes:
+        raise OSError(f"more than {max_bytes} bytes")
     return content
 
 
@@ -62,6 +64,21 @@ def write(path: Path, content: bytes, flags: int) -> None:
         os.close(fd)
 
 
+def prove_folder(folder: Path, mode: int) -> None:
+    """Make a folder where there is none; OSError where it cannot be written, or everybody may.
+
+    A file is written in earnest: mode bits say nothing to root, and nothing about a read-only or
+    full disk.
+    """
+    folder.mkdir(mode, parents=True, exist_ok=True)
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise OSError(errno.EPERM, f"every user may: type `chmod o-w {folder}`")
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+        probe.write(b"probe")
+        probe.flush()
+        os.fsync(probe.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -69,3 +86,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def odd_one(database: Path) -> Path | None:
+    """Return which of the files that SQLite opens for `database` is there, and is no regular file.
+
+    SQLite waits for ever at a pipe and writes behind a link.
+    """
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        path = Path(f"{database}{suffix}")
+        with contextlib.suppress(OSError):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return path
+    return None

@@ -7,16 +7,19 @@ import tomllib
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from execution import small_files
 from execution.errors import ConfigError
 
 T = TypeVar("T")
 
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 20
 # What msgspec calls the types of a toml file, in words.
-TYPES = {
+TYPES: Final = {
     "float": "a number",
     "int": "a whole number",
     "str": "a text in quotes",
@@ -34,13 +37,13 @@ def read_toml(path: Path, shape: type[T]) -> T:
 def read_raw(path: Path) -> dict[str, Any]:
     """Read one toml file as it is."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(small_files.read(path, MAX_BYTES).decode())
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: is missing: restore it, or mend HEDGE_OPS_DIR") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as toml: {error}") from error
-    for key in _not_finite(raw, ""):
-        raise ConfigError(f"{path}: {key}: nan and inf are not numbers here")
+    for problem in _problems(raw, "", 0):
+        raise ConfigError(f"{path}: {problem}")
     return raw
 
 
@@ -52,15 +55,17 @@ def decode(raw: dict[str, Any], shape: type[T], path: Path) -> T:
         raise ConfigError(f"{path}: {_say(str(error), raw, shape)}") from error
 
 
-def _not_finite(value: object, key: str) -> Iterator[str]:
-    if isinstance(value, float) and not isfinite(value):
-        yield key
+def _problems(value: object, key: str, depth: int) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        yield f"{key}: nested deeper than {MAX_DEPTH} levels"
+    elif isinstance(value, float) and not isfinite(value):
+        yield f"{key}: nan and inf are not numbers here"
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from _not_finite(inner, f"{key}.{name}".lstrip("."))
+            yield from _problems(inner, f"{key}.{name}".lstrip("."), depth + 1)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
-            yield from _not_finite(inner, f"{key}[{place}]")
+            yield from _problems(inner, f"{key}[{place}]", depth + 1)
 
 
 def _say(error: str, raw: dict[str, Any], shape: type[object]) -> str:

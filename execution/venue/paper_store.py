@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from execution import small_files
 from execution.core.records import CashTotals
 from execution.core.seam import CashRow, NotFound, Trade, VenueOrder
 from execution.errors import LedgerError, VenueUnavailable
@@ -90,6 +91,8 @@ class PaperStore:
     def __init__(self, path: Path | None, *, durable: bool = True) -> None:
         self._name = ":memory:" if path is None else str(path)
         self.durable = durable and path is not None
+        if path is not None and (odd := small_files.odd_one(path)) is not None:
+            raise self._distrust(f"cannot be opened: {odd} is not a regular file")
         try:
             self._db = sqlite3.connect(self._name, isolation_level=None)
         except sqlite3.Error as error:

@@ -22,6 +22,7 @@ BAR_COLUMNS: Final = b"ts_ms,open,high,low,close,volume"
 FUNDING_COLUMNS: Final = b"ts_ms,funding_rate"
 # About this many bytes of text are in memory at a time, for each symbol.
 PIECE_BYTES: Final = 1 << 16
+LINE_BYTES: Final = 1 << 10  # a row has some 80
 
 _Ms = Annotated[int, Meta(gt=0)]
 _Price = Annotated[float, Meta(gt=0)]
@@ -131,11 +132,12 @@ def _pieces(
     """Yield the rows of a file a piece at a time, each with the line number of its first."""
     try:
         with _open(path) as file:
-            header = file.readline().rstrip()
+            header = file.readline(LINE_BYTES).rstrip()
             if header != columns:
                 raise ConfigError(f"{path}: line 1: must be {columns.decode()}, not {header!r}")
             line = 2
-            while lines := file.readlines(PIECE_BYTES):
+            while piece := file.read(PIECE_BYTES):
+                lines = (piece + file.readline(LINE_BYTES)).splitlines(keepends=True)
                 yield line, _decode(path, line, lines, decoder)
                 line += len(lines)
     except (OSError, EOFError, zlib.error) as error:
@@ -143,6 +145,8 @@ def _pieces(
 
 
 def _open(path: Path) -> IO[bytes]:
+    if not path.is_file():
+        raise OSError("not a regular file")
     # GzipFile reads bytes, and its stub calls it something of its own.
     return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
@@ -160,7 +164,7 @@ def _decode(
     for place, text in enumerate(lines, line):
         wrong = _wrong(text, decoder)
         if wrong is not None:
-            raise ConfigError(f"{path}: line {place}: {wrong}: {text.strip()!r}")
+            raise ConfigError(f"{path}: line {place}: {wrong}: {text[:LINE_BYTES].strip()!r}")
     raise ConfigError(f"{path}: lines {line} to {line + len(lines) - 1}: cannot be read")
 
 

@@ -8,6 +8,7 @@ import sys
 import click
 
 from execution.errors import EXIT_CONFIG, EXIT_LOCKED, ConfigError, LockHeld
+from scripts.cli.terminal import say
 
 VERBS = {
     "contract": "Check the published files, or print their schema.",
@@ -49,8 +50,12 @@ def main() -> None:
     try:
         hedge(prog_name="hedge")
     except ConfigError as error:
-        click.echo(f"hedge: {error}", err=True)
-        sys.exit(EXIT_CONFIG)
+        _refuse(error, EXIT_CONFIG)
     except LockHeld as error:
-        click.echo(f"hedge: {error}", err=True)
-        sys.exit(EXIT_LOCKED)
+        _refuse(error, EXIT_LOCKED)
+
+
+def _refuse(error: Exception, code: int) -> None:
+    for line in f"hedge: {error}".split("\n"):
+        say(line, err=True)
+    sys.exit(code)

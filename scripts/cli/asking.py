@@ -32,6 +32,7 @@ from execution.state_schema.registry import (
     Journal,
 )
 from execution.state_store import StateStore, Unreadable
+from scripts.cli.terminal import say
 
 EXIT_REFUSED = 1
 EXIT_UNANSWERED = 3
@@ -159,7 +160,7 @@ def audit(
     )
     problem = append(place, clock, AUDIT, record)
     if problem is not None:
-        click.echo(f"not in the audit: {problem}", err=True)
+        say(f"not in the audit: {problem}", err=True)
 
 
 # ---------------------------------------------------------------- asking and waiting
@@ -248,15 +249,15 @@ def tell(asked: Asking) -> None:
     said = f": {asked.detail}" if asked.detail else ""
     if asked.outcome is None:
         until = datetime.fromtimestamp(asked.expires_ts, UTC).strftime("%H:%M:%S UTC")
-        click.echo(f"no answer: {asked.executor}")
-        click.echo(
+        say(f"no answer: {asked.executor}")
+        say(
             f"the request {asked.command.id} stands: carried out until {until}, then expired; "
             "look with `supervisorctl status` whether the executor runs"
         )
     elif asked.outcome == "accepted":
-        click.echo(f"accepted{said}; begun and not finished yet: `hedge status` shows the book")
+        say(f"accepted{said}; begun and not finished yet: `hedge status` shows the book")
     else:
-        click.echo(f"{asked.outcome}{said}")
+        say(f"{asked.outcome}{said}")
 
 
 def end(asked: Asking) -> None:

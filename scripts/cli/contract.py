@@ -9,7 +9,6 @@ from typing import Any
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 
 from execution import settings
@@ -18,6 +17,7 @@ from execution.jsonl_log import tail
 from execution.state_schema import export
 from execution.state_schema.registry import JOURNALS, STATE_FILES, Journal, StateFile
 from execution.state_store import StateStore, Unreadable
+from scripts.cli.terminal import Terminal
 
 JOURNAL_LINES = 200
 TWIN_TRIES = 20
@@ -137,13 +137,16 @@ def _journal(log_dir: Path, journal: Journal[Any]) -> JournalFinding:
             wrong.append(str(error))
             raise
 
-    batch = tail(log_dir / journal.path, JOURNAL_LINES, decode)
+    try:
+        batch = tail(log_dir / journal.path, JOURNAL_LINES, decode)
+    except OSError as error:
+        return JournalFinding(journal.path, 0, 0, (f"cannot be read: {error.strerror}",))
     torn = batch.broken - len(wrong)
     return JournalFinding(journal.path, len(batch.records), torn, tuple(wrong))
 
 
 def _show(findings: Findings) -> None:
-    console = Console(width=None if Console().is_terminal else TABLE_WIDTH)
+    console = Terminal(piped_width=TABLE_WIDTH)
     table = Table(title=f"Contract of {findings.log_dir}")
     for name in ("file", "state", "age s", "limit s"):
         table.add_column(name, overflow="fold")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
 from execution.clock import Clock, SystemClock
 from execution.state_schema.operator_files import Flatten
@@ -21,6 +20,7 @@ from scripts.cli.asking import (
     wait_option,
 )
 from scripts.cli.open_legs import OpenLegs
+from scripts.cli.terminal import Terminal
 
 
 class Flattening(Asking, frozen=True):
@@ -57,8 +57,7 @@ def flatten(
     symbol = symbol and symbol.upper()
     legs = open_legs.read(place, clock, symbol)
     if not as_json or not yes:
-        console = Console(stderr=as_json, markup=False, highlight=False, soft_wrap=True)
-        open_legs.show(console, legs)
+        open_legs.show(Terminal(stderr=as_json, soft_wrap=True), legs)
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("this is no terminal to ask at: add --yes")

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 
 from execution import kill_latch
 from execution.clock import Clock, SystemClock
@@ -17,6 +16,7 @@ from execution.state_schema.operator_files import KillFile
 from scripts.cli import asking, open_legs
 from scripts.cli.asking import Heard, Place, folder_option, json_option, reason_option
 from scripts.cli.open_legs import OpenLegs
+from scripts.cli.terminal import Terminal, say
 
 EXIT_NOT_DONE = 1
 EXIT_OFF = 1
@@ -60,7 +60,7 @@ def turn_on(clock: Clock | None, reason: str, log_dir: Path | None, *, as_json: 
     try:
         kill_latch.write(place.log_dir, _file(clock, reason, on=True))
     except OSError as error:
-        click.echo(f"{KILL_FILE} not written: {error.strerror or error}", err=True)
+        say(f"{KILL_FILE} not written: {error.strerror or error}", err=True)
         with contextlib.suppress(OSError):  # read back below
             kill_latch.write_empty(place.log_dir)
     latch = _read(place, clock)
@@ -86,7 +86,7 @@ def turn_off(clock: Clock | None, reason: str, log_dir: Path | None, *, as_json:
     try:
         kill_latch.write(place.log_dir, _file(clock, reason, on=False))
     except OSError as error:
-        click.echo(f"{KILL_FILE} not written: {error.strerror or error}", err=True)
+        say(f"{KILL_FILE} not written: {error.strerror or error}", err=True)
     latch = _read(place, clock)
     asking.audit(place, clock, "kill_off", reason, None, "still on" if latch.on else "off")
     _show(latch, as_json=as_json)
@@ -130,7 +130,7 @@ def _show(latch: Latch, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(latch))
         return
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     why = "" if latch.user is None else f": {latch.reason} ({latch.user})"
     if latch.problem is not None:
         why = f": the file cannot be read ({latch.problem})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 
 from execution.clock import Clock
@@ -11,6 +10,7 @@ from execution.state_schema.files import PositionRow
 from execution.state_schema.registry import POSITIONS
 from execution.state_store import StateStore, Unreadable
 from scripts.cli.asking import Place
+from scripts.cli.terminal import Terminal
 
 
 class Leg(Struct, frozen=True):
@@ -60,7 +60,7 @@ def read(place: Place, clock: Clock, symbol: str | None = None) -> OpenLegs:
     return OpenLegs(tuple(_leg(row, now) for row in rows), age_s, problem)
 
 
-def show(console: Console, found: OpenLegs) -> None:
+def show(console: Terminal, found: OpenLegs) -> None:
     """Print a table, and above it what is wrong with it."""
     if found.problem is not None:
         console.print(f"WARNING: {found.problem}")

@@ -20,13 +20,14 @@ import tomlkit
 from msgspec import Struct
 from tomlkit.items import AoT
 
-from execution import overlay, small_files
+from execution import overlay, small_files, toml_files
 from execution.errors import ConfigError
 from execution.overlay import Change
 
 BACKUPS: Final = "backups"
 MANIFEST: Final = "manifest.json"
 TABLES: Final = ("risk", "router", "sizing", "strategy")
+FILES: Final = ("risk.toml", "router.toml", "strategy.toml", overlay.FILE)
 
 
 class Manifest(Struct, frozen=True):
@@ -99,12 +100,12 @@ def _refuse_edits(path: Path, left: str, before: str, backup: Path) -> None:
 def _edit(ops_dir: Path, changes: tuple[Change, ...]) -> dict[str, str]:
     edited: dict[str, str] = {}
     for name in dict.fromkeys(change.file for change in changes):
-        document = tomlkit.parse((ops_dir / name).read_text(encoding="utf-8"))
+        document = tomlkit.parse(_read(ops_dir / name))
         for change in changes:
             if change.file == name:
                 _put(document, change.place, change.becomes)
         edited[name] = tomlkit.dumps(document)
-    document = tomlkit.parse((ops_dir / overlay.FILE).read_text(encoding="utf-8"))
+    document = tomlkit.parse(_read(ops_dir / overlay.FILE))
     for table in TABLES:
         document.pop(table, None)
     edited[overlay.FILE] = tomlkit.dumps(document)
@@ -153,16 +154,20 @@ def _mode(path: Path) -> int:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return small_files.read(path, toml_files.MAX_BYTES).decode()
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        return msgspec.json.decode(_read(path), type=Manifest)
-    except msgspec.MsgspecError as error:
+        manifest = msgspec.json.decode(_read(path), type=Manifest)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError(f"{path}: is damaged: {error}: put its files back by hand") from error
+    for name in manifest.left:
+        if name not in FILES:
+            raise ConfigError(f"{path}: {name!r} is no file that a promotion replaces")
+    return manifest
 
 
 def _sum(text: str) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -32,6 +31,7 @@ from execution.errors import ConfigError
 from execution.executor_live import _pub_tick, refresh_intel, run_tick, write_journals
 from execution.service_loop import Timer
 from execution.state_schema import registry
+from scripts.cli.terminal import Terminal
 
 TICKS_A_STEP = 2_000
 
@@ -216,7 +216,7 @@ def drive(replayed: Replay, tally: Tally) -> None:
     engine, market, clock = replayed.engine, replayed.market, replayed.clock
     first_ts, last_ts = market.window_ts
     slow = _slow_timer(replayed)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("replay", total=last_ts - first_ts)
         while (close_ts := market.next_close_ts()) is not None:
@@ -286,6 +286,6 @@ def _print(figures: Figures) -> None:
     for name, use in figures.limits.items():
         at = datetime.fromtimestamp(use.ts, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
         uses.add_row(name, f"{use.worst:,.2f}", f"{use.limit:,g}", use.unit, at)
-    console = Console(markup=False, highlight=False)
+    console = Terminal()
     console.print(table)
     console.print(uses)

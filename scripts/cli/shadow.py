@@ -10,7 +10,6 @@ from typing import Any
 import click
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 
 from execution import overlay
@@ -26,6 +25,7 @@ from execution.state_schema.files import CompareSummary
 from execution.state_store import StateStore, Unreadable
 from scripts.cli import asking, ops_edits
 from scripts.cli.asking import EXIT_REFUSED, Place, json_option, reason_option
+from scripts.cli.terminal import Terminal, say
 
 SEED = 7  # the same results give the same interval
 RESTART = "supervisorctl restart hedge:hedge-executor"
@@ -97,8 +97,8 @@ def promote(clock: Clock | None, reason: str, *, yes: bool) -> None:
         clock.now(),
     )
     _audit(settings, clock, "shadow promote", reason, f"done, before it: {backup.name}")
-    click.echo(f"done; what was there before is in {backup}")
-    click.echo(f"it takes effect with: {RESTART}")
+    say(f"done; what was there before is in {backup}")
+    say(f"it takes effect with: {RESTART}")
 
 
 @shadow.command("rollback")
@@ -111,9 +111,9 @@ def rollback(clock: Clock | None, reason: str, *, force: bool) -> None:
     settings = settings_door.load()
     backup, manifest = ops_edits.roll_back(settings.ops_dir, force=force)
     _audit(settings, clock, "shadow rollback", reason, f"done, from {backup.name}")
-    click.echo(f"done: {', '.join(manifest.left)} are as they were before the promotion")
-    click.echo(f"its backup is {backup} now")
-    click.echo(f"it takes effect with: {RESTART}")
+    say(f"done: {', '.join(manifest.left)} are as they were before the promotion")
+    say(f"its backup is {backup} now")
+    say(f"it takes effect with: {RESTART}")
 
 
 # ---------------------------------------------------------------- looking
@@ -191,7 +191,7 @@ def _audit(settings: Settings, clock: Clock, act: str, reason: str, outcome: str
 def _print(found: Report) -> None:
     _print_changes(found)
     summary = found.summary
-    console = _console()
+    console = Terminal()
     console.print(f"compared {found.age_s / 60:.0f} min ago, {summary.sample_size} pairs")
     table = _table("measure", "n", "value")
     for name, row in {
@@ -226,7 +226,7 @@ def _print_agreement(name: str, rows: dict[str, Any]) -> None:
         table = _table(name, "pairs", "verdicts agree")
         for key, row in sorted(rows.items()):
             table.add_row(key, str(row.n), _pct(row.agreement_pct))
-        _console().print(table)
+        Terminal().print(table)
 
 
 def _print_changes(found: Report) -> None:
@@ -234,7 +234,7 @@ def _print_changes(found: Report) -> None:
     for change in found.changes:
         was = "(not set)" if change.was is None else str(change.was)
         table.add_row(change.file, ".".join(change.place), was, str(change.becomes))
-    _console().print(table if found.changes else "the candidate changes nothing")
+    Terminal().print(table if found.changes else "the candidate changes nothing")
 
 
 def _print_gates(found: Report) -> None:
@@ -242,7 +242,7 @@ def _print_gates(found: Report) -> None:
     words = {True: "passed", False: "FAILED", None: "not measured"}
     for gate in found.gates:
         table.add_row(gate.name, gate.wanted, gate.found, words[gate.passed])
-    console = _console()
+    console = Terminal()
     console.print(table)
     for problem in found.problems:
         console.print(f"against it: {problem}")
@@ -265,7 +265,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column)
     return table
-
-
-def _console() -> Console:
-    return Console(markup=False, highlight=False)

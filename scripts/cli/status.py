@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from execution import settings as settings_door
@@ -14,6 +13,7 @@ from execution.clock import SystemClock
 from execution.state_schema import registry
 from execution.state_schema.registry import StateFile
 from execution.state_store import StateStore, Unreadable
+from scripts.cli.terminal import Terminal
 
 PROCESSES: dict[str, StateFile[Any]] = {
     "executor": registry.EXECUTOR_HEALTH,
@@ -73,9 +73,7 @@ def _read(store: StateStore, file: StateFile[Any], now: float) -> Reading:
 
 
 def _print(readings: dict[str, Reading]) -> None:
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = Terminal(piped_width=PIPED_WIDTH)
     health, nav, risk = (
         readings[file.name].content
         for file in (registry.EXECUTOR_HEALTH, registry.NAV, registry.RISK_SNAPSHOT)

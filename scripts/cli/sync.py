@@ -23,6 +23,7 @@ from execution.state_schema import registry
 from execution.state_store import StateStore
 from execution.sync_state import Sync
 from scripts.cli import mirrored
+from scripts.cli.terminal import say
 
 VALUES_SHOWN = 12
 
@@ -58,14 +59,14 @@ def _cycle(settings: Settings) -> bool:
     sync_state.run(replace(settings, max_loops=1), clock, threading.Event())
     health = StateStore(settings.log_dir, clock).read(registry.SYNC_HEALTH)
     if health is None:
-        click.echo("state/sync_health.json was not written")
+        say("state/sync_health.json was not written")
         return False
     if not health.enabled:
-        click.echo(f"the mirror is off: {health.disabled_reason}")
+        say(f"the mirror is off: {health.disabled_reason}")
         return False
-    click.echo(f"{health.target}: {health.writes} written, {health.skipped_unchanged} unchanged")
+    say(f"{health.target}: {health.writes} written, {health.skipped_unchanged} unchanged")
     if health.last_error is not None:
-        click.echo(health.last_error)
+        say(health.last_error)
     return health.failures == 0 and health.last_error is None
 
 
@@ -80,18 +81,18 @@ def _preview(settings: Settings) -> bool:
     documents = service.documents(found, {})
     publishing = service.mirror.standing()
     if not publishing.allowed:
-        click.echo(f"the mirror is off, what is there was not looked at: {publishing.reason}")
+        say(f"the mirror is off, what is there was not looked at: {publishing.reason}")
         for document in documents:
-            click.echo(f"{document.name}: {size_bytes(document.fields)} bytes")
+            say(f"{document.name}: {size_bytes(document.fields)} bytes")
         return True
     try:
         seen = service.mirror.preview(documents)
     except SyncError as error:
-        click.echo(f"{service.mirror.target}: {error}")
+        say(f"{service.mirror.target}: {error}")
         return False
     finally:
         service.mirror.close()
-    click.echo(str(service.mirror.target))
+    say(str(service.mirror.target))
     writes = {write.name: write.document for write in seen.plan.writes}
     for document in documents:
         _tell(writes.get(document.name), document, seen)
@@ -101,19 +102,19 @@ def _preview(settings: Settings) -> bool:
 def _tell(write: Document | None, document: Document, seen: Preview) -> None:
     name = document.name
     if write is None:
-        click.echo(f"{name}: {seen.plan.withheld.get(name, 'unchanged')}")
+        say(f"{name}: {seen.plan.withheld.get(name, 'unchanged')}")
         return
     there = seen.there.get(name)
     size = size_bytes(write.fields)
     if there is None:
-        click.echo(f"{name}: new, {size} bytes")
+        say(f"{name}: new, {size} bytes")
         return
     found = differences(there, write.fields, write.moving)
-    click.echo(f"{name}: {len(found)} values differ, {size} bytes")
+    say(f"{name}: {len(found)} values differ, {size} bytes")
     for each in found[:VALUES_SHOWN]:
-        click.echo(f"    {each.path}: {_text(each.was)} -> {_text(each.now)}")
+        say(f"    {each.path}: {_text(each.was)} -> {_text(each.now)}")
     if len(found) > VALUES_SHOWN:
-        click.echo(f"    and {len(found) - VALUES_SHOWN} more")
+        say(f"    and {len(found) - VALUES_SHOWN} more")
 
 
 def _text(value: Any) -> str:  # noqa: ANN401  any JSON value
@@ -135,7 +136,7 @@ def pull(into: Path, days: int) -> None:
     settings = settings_door.load()
     pulled = mirrored.pull(settings, into.resolve(), days, SystemClock())
     for problem in pulled.problems:
-        click.echo(problem, err=True)
-    click.echo(f"{into}: {pulled.files} files, {pulled.points} NAV points from {pulled.source}")
+        say(problem, err=True)
+    say(f"{into}: {pulled.files} files, {pulled.points} NAV points from {pulled.source}")
     if pulled.problems:
         raise SystemExit(1)

@@ -28,6 +28,7 @@ LAUNCH = (
 )
 FLAGS = (
     "--server.address=127.0.0.1",
+    "--server.allowedHosts=127.0.0.1",
     "--server.headless=true",
     "--server.enableXsrfProtection=true",
     "--server.fileWatcherType=none",

@@ -31,17 +31,28 @@ def test_numbers_stay_numbers_and_unknown_is_empty():
     assert row["number"] == ""
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "|", "%", " =", "\u00a0="])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "|", "%", "\uff1d", " =", "a;=", "a; @"])
 def test_what_may_be_a_formula_is_text(start):
     (row,) = rows(csv_text.write([Cell(f"{start}cmd")]))
-    assert row["text"].startswith("'")
-    assert row["text"].endswith("cmd")
+    assert row["text"] == f"{start[:-1]}'{start[-1]}cmd"
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
+@pytest.mark.parametrize(
+    "hidden", ["\t", "\r", "\n", "\0", "\x1b", "\u00a0", "\u200b", "\u202e", "\ufeff"]
+)
+def test_what_nobody_sees_is_written_as_an_escape(hidden):
+    (row,) = rows(csv_text.write([Cell(f"{hidden}=cmd")]))
+    assert row["text"].startswith("\\")
+    assert row["text"].isprintable()
+    assert row["text"].endswith("=cmd")
+
+
+@given(st.text(st.characters() | st.sampled_from(f"{csv_text.ACTIVE}; \t\n\"',")))
 def test_no_text_begins_a_formula_or_another_cell(text):
     (row,) = rows(csv_text.write([Cell(text)]))
-    assert not row["text"].lstrip(" \u00a0").startswith(csv_text.ACTIVE)
+    assert row["text"].isprintable()
+    for part in row["text"].split(";"):
+        assert not part.lstrip(" ").startswith(tuple(csv_text.ACTIVE))
     assert list(row) == ["text", "number"]
 
 

@@ -17,6 +17,7 @@ from execution.clock import ManualClock
 from execution.state_schema import registry
 
 ROOT = Path(__file__).resolve().parents[2]
+UNSEEN = "BTC\u202eTDSU\u200b\x1b[2J\r\nALARM  HALTED\0"
 HOSTILE = "<script>alert(1)</script> [a](javascript:alert(1)) `b` **c** :red[d] $e$"
 # What a page says of a fresh folder, and the names of its values that a stale one must grey.
 PAGES = {
@@ -135,55 +136,56 @@ def test_journals_that_are_gone_or_garbage_leave_a_page(log_dir, name):
     assert "PAPER" in texts(page)
 
 
-def hostile(now: float) -> dict[str, tuple[object, ...]]:
-    name = {"symbol": HOSTILE, "strategy": HOSTILE}
+def hostile(now: float, text: str) -> dict[str, tuple[object, ...]]:
+    name = {"symbol": text, "strategy": text}
     return {
-        "orders_attempted": (sample_journals.intent(now - 9, HOSTILE, reason=HOSTILE, **name),),
-        "risk_vetoes": (
-            sample_journals.veto(now - 9, HOSTILE, reason=HOSTILE, reasons=(HOSTILE,), **name),
-        ),
+        "orders_attempted": (sample_journals.intent(now - 9, text, reason=text, **name),),
+        "risk_vetoes": (sample_journals.veto(now - 9, text, reason=text, reasons=(text,), **name),),
         "orders_executed": (
             sample_journals.order(
                 sample_journals.order_journals.Reject,
                 now - 8,
-                HOSTILE,
-                code=HOSTILE,
-                symbol=HOSTILE,
+                text,
+                code=text,
+                symbol=text,
             ),
             sample_journals.close(now - 7, **name),
         ),
         "order_metrics": (
-            sample_journals.route(now - 6, HOSTILE, **name),
-            sample_journals.policy_change(now - 5, symbol=HOSTILE, rationale=(HOSTILE,)),
+            sample_journals.route(now - 6, text, **name),
+            sample_journals.policy_change(now - 5, symbol=text, rationale=(text,)),
         ),
-        "pipeline_v6_shadow": (sample_journals.shadow(now - 9, HOSTILE, **name),),
+        "pipeline_v6_shadow": (sample_journals.shadow(now - 9, text, **name),),
         "audit": (
             sample_journals.shapes.OperatorAct(
-                ts=now, run_id="r", act=HOSTILE, user=HOSTILE, reason=HOSTILE
+                ts=now, run_id="r", act=text, user=text, reason=text
             ),
         ),
     }
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_hostile_text_stays_text(log_dir, name):
-    now = time.time()
+def fill_hostile(log_dir: Path, now: float, text: str) -> None:
     sample.fill(
         log_dir,
         now,
-        executor_health=sample.executor(now, errors={HOSTILE: 1}),
+        executor_health=sample.executor(now, errors={text: 1}),
         risk_snapshot=sample.risk(
             now,
-            limits={HOSTILE: sample.limit(1.0, 0.5, HOSTILE)},
-            vetoes={HOSTILE: 3},
-            symbols=(sample.risk_row(HOSTILE, now),),
+            limits={text: sample.limit(1.0, 0.5, text)},
+            vetoes={text: 3},
+            symbols=(sample.risk_row(text, now),),
         ),
-        positions=sample.positions(now, rows=(sample.position(HOSTILE, now),)),
-        sync_health=sample.sync(now, disabled_reason=HOSTILE),
-        process_sync_state=sample.service(now, errors={HOSTILE: 1}, last_error=HOSTILE),
+        positions=sample.positions(now, rows=(sample.position(text, now),)),
+        sync_health=sample.sync(now, disabled_reason=text),
+        process_sync_state=sample.service(now, errors={text: 1}, last_error=text),
     )
-    sample_journals.append(log_dir, now, hostile(now))
-    (log_dir / "hedge-executor.log").write_text(f"{HOSTILE}\n")
+    sample_journals.append(log_dir, now, hostile(now, text))
+    (log_dir / "hedge-executor.log").write_text(f"{text}\n")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_hostile_text_stays_text(log_dir, name):
+    fill_hostile(log_dir, time.time(), HOSTILE)
     page = opened(name, **({"order": HOSTILE[:80]} if name == "orders" else {}))
     # The banner has the executor's errors, and each page shows some of its own.
     assert sum(HOSTILE in text for text in [*texts(page), *cells(page)]) >= 2
@@ -194,6 +196,16 @@ def test_hostile_text_stays_text(log_dir, name):
     for link in (cell for cell in cells(page) if cell.startswith("orders?order=")):
         assert "<" not in link
         assert ":" not in link
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_turns_or_hides_what_stands_beside_it(log_dir, name):
+    fill_hostile(log_dir, time.time(), UNSEEN)
+    page = opened(name)
+    shown = [*texts(page), *cells(page)]
+    assert sum(r"BTC\u202eTDSU\u200b" in each for each in shown) >= 2
+    for line in "\n".join(shown).split("\n"):
+        assert line.isprintable(), repr(line)
 
 
 def test_a_link_leads_to_one_symbol_and_one_order(log_dir):

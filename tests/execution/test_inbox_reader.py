@@ -201,5 +201,5 @@ def test_lines_without_a_name_are_counted(folder: Folder):
 
 def test_an_inbox_that_is_no_file_is_an_error_and_no_more(folder: Folder):
     folder.inbox.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="regular"):
         folder.read()

@@ -83,5 +83,5 @@ def test_of_a_file_that_was_just_rotated_the_archive_has_the_end(path: Path):
 
 def test_what_cannot_be_read_is_an_error(path: Path):
     path.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="regular"):
         find_end(path)

@@ -376,6 +376,37 @@ def test_a_log_line_stays_one_line_in_utc():
     assert line == r"2026-09-21T14:13:20.250Z INFO a x=\n2026 \x1b[2Jforged"
 
 
+def logged(error: Exception) -> list[str]:
+    """Return what a process writes of an error that a stage ended with."""
+    record = logging.LogRecord("a", logging.ERROR, "", 0, "failed", (), None)
+    try:
+        raise error
+    except type(error):
+        record.exc_info = sys.exc_info()
+    return LineFormatter().format(record).split("\n")
+
+
+@given(st.text() | st.just("x\n2026-09-21T14:13:20.250Z INFO a forged\x1b[2J\u202e"))
+def test_the_text_of_an_error_passes_for_no_record(text):
+    first, *traceback = logged(ValueError(text))
+    assert first.endswith(" ERROR a failed")
+    assert traceback[0] == "    Traceback (most recent call last):"
+    for line in traceback:
+        assert line.startswith("    ")
+        assert line.isprintable()
+
+
+def test_a_line_has_an_end_however_long_its_text():
+    record = logging.LogRecord("a", logging.INFO, "", 0, "x=%s", ("x" * 1_000_000,), None)
+    assert len(LineFormatter().format(record)) == 4_000
+    assert max(map(len, logged(ValueError("x" * 1_000_000)))) == 4_000
+
+
+def test_a_refusal_is_one_line_whatever_it_quotes(environ):
+    ended = start(r"raise ConfigError('\x1b[2Ja\r\u202eb')", environ)
+    assert ended.stderr.splitlines()[1:] == [r"sync_state: \x1b[2Ja; \u202eb"]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_one_line_is_one_printable_line(text):
     shown = one_line(text)

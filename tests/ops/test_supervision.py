@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -204,6 +205,30 @@ def test_the_page_answers_here_and_nowhere_else(suite: Suite) -> None:
         assert page.status == 200
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1", "http://127.0.0.1", b"101"),
+        ("localhost", "http://localhost", b"101"),
+        ("127.0.0.1", "http://evil.example", b"403"),
+        ("evil.example", "http://evil.example", b"403"),  # a name that was made to lead here
+    ],
+)
+def test_the_page_is_for_no_other_sites_page(
+    suite: Suite, host: str, origin: str, status: bytes
+) -> None:
+    conf = (suite.project / "ops" / "hedge.conf").read_text()
+    port = int(conf.split("--server.port ")[1].split()[0])
+    key = base64.b64encode(bytes(16)).decode()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as page:
+        page.sendall(
+            f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: {origin}:{port}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        assert page.recv(1024).split()[1] == status
 
 
 def test_nothing_is_published_by_default(store: StateStore) -> None:
