@@ -13,7 +13,7 @@ from execution.clock import SystemClock
 from execution.state_schema import registry
 from execution.state_schema.registry import StateFile
 from execution.state_store import StateStore, Unreadable
-from scripts.cli.terminal import Terminal
+from scripts.cli.terminal import Terminal, say
 
 PROCESSES: dict[str, StateFile[Any]] = {
     "executor": registry.EXECUTOR_HEALTH,
@@ -56,7 +56,7 @@ def status(*, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(readings)).decode())
     elif all(each.content is None for each in readings.values()):
-        click.echo(f"nothing is published in {log_dir}: scripts/up starts the suite there")
+        say(f"nothing is published in {log_dir}: scripts/up starts the suite there")
     else:
         _print(readings)
     settings_door.load()
