@@ -64,7 +64,7 @@ def test_a_flatten_of_a_symbol_without_a_position_is_done(rig: Rig) -> None:
     rig.tick()
     ask(rig, Flatten(**WHO, id="request1", symbol="ETHUSDT"))
     assert rig.tick().flatten == ()
-    assert told(rig) == [("request1", "done", "nothing is open")]
+    assert told(rig) == [("request1", "done", "nothing is open in ETHUSDT")]
 
 
 # ---------------------------------------------------------------- acknowledge
