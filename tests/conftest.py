@@ -166,6 +166,8 @@ def _free_port() -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long proofs too")
+    parser.addoption("--picture", action="store_true", help="take README's picture of the page")
+    parser.addoption("--keep-pictures", metavar="DIR", help="copy the pictures of every page there")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

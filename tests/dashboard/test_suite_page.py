@@ -146,8 +146,8 @@ def test_every_page_is_whole_after_minutes_at_every_width(suite, browser, reques
             page = opened(browser, suite, path, width, scheme)
             judged(page, suite, f"{path or 'overview'}_{width}_{scheme}")
             page.context.close()
-    if request.config.getoption("--picture", default=False):
+    if request.config.getoption("--picture"):
         shutil.copy(suite.shots / "overview_1400_light.png", ROOT / "ops" / "page.png")
-    kept = request.config.getoption("--keep-pictures", default=None)
+    kept = request.config.getoption("--keep-pictures")
     if kept is not None:
         shutil.copytree(suite.shots, Path(kept), dirs_exist_ok=True)
