@@ -50,6 +50,7 @@ def test_the_same_readers_catch_a_writer_that_writes_in_place(tmp_path):
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1300)
 def test_ten_thousand_kills(tmp_path):
     seen = run(tmp_path, "store", kills=10_000, timeout_s=1200)
     assert (seen["kills"], seen["torn"], seen["went_back"]) == (10_000, [], [])

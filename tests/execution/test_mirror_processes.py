@@ -35,7 +35,7 @@ def brisk_ops(folder: Path, **changes: object) -> Path:
         folder,
         hold_bars=600,
         operations_a_day=10_000_000,
-        deadline_s=1.0,
+        **{"mirror.deadline_s": 1.0},
         backoff_max_s=10.0,
         **changes,
     )

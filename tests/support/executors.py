@@ -84,7 +84,10 @@ PATIENT = {
 
 
 def write_ops(folder: Path, *, hold_bars: int = 6, **changes: object) -> Path:
-    """Copy `ops/` with its numbers made brisk; `changes` replaces keys in whichever file has them."""
+    """Copy `ops/` with its numbers made brisk; `changes` replaces keys in whichever file has them.
+
+    A key that stands in several tables is named with its own, as in `mirror.deadline_s`.
+    """
     ops = folder / "ops"
     shutil.copytree(ROOT / "ops", ops)
     names = ", ".join(f'"{name}"' for name in MORE)
@@ -99,10 +102,15 @@ def write_ops(folder: Path, *, hold_bars: int = 6, **changes: object) -> Path:
 
 
 def _set(ops: Path, key: str, value: object) -> None:
+    table, _, key = key.rpartition(".")
+    before = rf"^\[{table}\]\n(?:[^\[].*\n|\n)*?" if table else "^"
     changed = 0
     for name in ("services.toml", "risk.toml", "router.toml", "intel.toml"):
         text, count = re.subn(
-            rf"^{key} = .*$", f"{key} = {value}", (ops / name).read_text(), flags=re.MULTILINE
+            rf"({before}){key} = .*$",
+            rf"\g<1>{key} = {value}",
+            (ops / name).read_text(),
+            flags=re.MULTILINE,
         )
         (ops / name).write_text(text)
         changed += count

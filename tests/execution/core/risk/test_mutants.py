@@ -17,6 +17,7 @@ NEAR = (
     "tests/execution/core/risk/test_exposure.py",
     "tests/execution/test_entry_gates.py",
     "tests/execution/core/risk",
+    "tests/execution/core/test_position_mode.py",
     "tests/execution/core/test_pipeline.py",
 )
 DEADLINE_S = 240
