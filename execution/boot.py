@@ -43,6 +43,7 @@ from execution.signal_sources import NoSources, SignalSources, Sources
 from execution.state_publish import JournalSet, TickPublisher
 from execution.state_schema import registry
 from execution.state_schema.envelope import V6Flags
+from execution.state_schema.journals import Veto
 from execution.state_schema.order_journals import Fill, Intent
 from execution.state_store import StateStore
 from execution.venue.base import Market, Venue
@@ -102,9 +103,9 @@ class Engine:
     ) -> None:
         policy, timers = settings.policy, settings.services.executor
         policies = [each for each in (policy, settings.shadow_policy) if each is not None]
-        vetoes, day = _today(settings, ledger)
         attempted = newest(settings.log_dir, registry.ORDERS_ATTEMPTED, ATTEMPTS_READ)
-        refused = newest(settings.log_dir, registry.RISK_VETOES, ATTEMPTS_READ)
+        refused = newest(settings.log_dir, registry.RISK_VETOES, DAY_READ)
+        vetoes, day = _today(settings, ledger, refused)
         self.settings = settings
         self.clock = clock
         self.venue = venue
@@ -372,14 +373,15 @@ def _decided(attempted: Iterable[Intent]) -> Mapping[tuple[str, str], float]:
     return decided
 
 
-def _today(settings: Settings, ledger: Ledger) -> tuple[Mapping[str, int], DayFigures]:
+def _today(
+    settings: Settings, ledger: Ledger, refused: Iterable[Veto]
+) -> tuple[Mapping[str, int], DayFigures]:
     """Read back the vetoes and fills since the book's day began."""
     anchors = ledger.anchors()
     if anchors is None:
         return {}, DayFigures()
     days = Days(settings.policy.limits.book.day_time_zone)
-    vetoed = newest(settings.log_dir, registry.RISK_VETOES, DAY_READ)
-    vetoes = Counter(veto.reason for veto in vetoed if days.label(veto.ts) == anchors.day)
+    vetoes = Counter(veto.reason for veto in refused if days.label(veto.ts) == anchors.day)
     events = newest(settings.log_dir, registry.ORDERS_EXECUTED, DAY_READ)
     fills = [e for e in events if isinstance(e, Fill) and days.label(e.ts) == anchors.day]
     whole = len(events) < DAY_READ or days.label(events[0].ts) < anchors.day

@@ -18,9 +18,10 @@ from execution import settings
 from execution.clock import ManualClock
 from execution.jsonl_log import JsonlLogger, tail
 from execution.state_schema import registry
-from execution.state_schema.journals import Judgement, ShadowDecision, ShadowHeartbeat
+from execution.state_schema.journals import Judgement, ShadowHeartbeat
 from execution.state_store import StateStore
 from scripts import pipeline_compare_service
+from tests.support import journalled
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW = 1_790_000_000.0
@@ -35,20 +36,8 @@ LEG_OWNED = Judgement(approved=False, reason="leg_owned", qty=0.0, notional_usd=
 
 
 def pair(live, shadow, number=0):
-    return ShadowDecision(
-        ts=NOW + number,
-        run_id="executor",
-        decision_id=f"decision-{number}",
-        strategy="reversion",
-        symbol="BTCUSDT",
-        position_side="LONG",
-        side="BUY",
-        action="entry",
-        mark_price=100.0,
-        touch=None,
-        live=live,
-        shadow=shadow,
-    )
+    named = {"decision_id": f"decision-{number}", "strategy": "reversion"}
+    return journalled.shadow_decision(NOW + number, live, shadow, **named)
 
 
 class Runtime:

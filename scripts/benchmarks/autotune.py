@@ -22,7 +22,7 @@ from execution.settings import Settings
 from execution.state_schema import registry
 from execution.state_schema.order_journals import OrderMetric, PolicyChange, RouteMetric
 from scripts.benchmarks import table
-from scripts.benchmarks.replay import RECORDED, SYMBOLS, make
+from scripts.benchmarks.replay import SYMBOLS, lent_market
 from scripts.benchmarks.routing import Interval, interval, mean
 from scripts.cli.replay import Tally, drive
 
@@ -154,11 +154,7 @@ def show(runs: Sequence[Run]) -> None:
 def main(market: Path | None, symbols: str, *, as_json: bool) -> None:
     """Replay four times: configured and far too wide, each left alone and tuned."""
     wanted = tuple(symbols.split(","))
-    with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
-        folder = market or RECORDED
-        if market is None and not RECORDED.is_dir():
-            folder = Path(made)
-            make(folder, wanted)
+    with lent_market(market, wanted) as folder:
         runs = [
             measure(folder, wanted, offset_bps, tuned=tuned)
             for offset_bps in (None, FAR_TOO_WIDE_BPS)

@@ -116,16 +116,24 @@ def _walk(chance: random.Random, minutes: int) -> Iterator[str]:
         price = close
 
 
+@contextmanager
+def lent_market(given: Path | None, symbols: tuple[str, ...]) -> Iterator[Path]:
+    """Lend the folder given, else the recorded month beside the checkout, else a made one."""
+    if given is not None or RECORDED.is_dir():
+        yield given or RECORDED
+        return
+    with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
+        make(Path(made), symbols)
+        yield Path(made)
+
+
 @click.command()
 @table.json_option
 def main(*, as_json: bool) -> None:
     """Measure on the recorded month beside the checkout, or on a made one where there is none."""
-    if RECORDED.is_dir():
-        cost = measure(RECORDED, SYMBOLS, "recorded month")
-    else:
-        with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
-            make(Path(made), SYMBOLS)
-            cost = measure(Path(made), SYMBOLS, "random walk")
+    with lent_market(None, SYMBOLS) as folder:
+        source = "recorded month" if folder == RECORDED else "random walk"
+        cost = measure(folder, SYMBOLS, source)
     table.tell("replay", [cost], as_json=as_json)
 
 

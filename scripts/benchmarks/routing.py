@@ -9,7 +9,6 @@ positive when paid. A missed entry costs what the price went its way until the s
 from __future__ import annotations
 
 import random
-import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from math import fsum
@@ -26,7 +25,7 @@ from execution.core.policy import Router
 from execution.core.types import Approved
 from execution.state_schema.order_journals import RouteMetric
 from scripts.benchmarks import routed, table
-from scripts.benchmarks.replay import RECORDED, SYMBOLS, make
+from scripts.benchmarks.replay import SYMBOLS, lent_market
 from scripts.benchmarks.routed import Recorded
 
 DRAWS = 2_000
@@ -189,11 +188,7 @@ def interval(sample: Sequence[T], figure: Callable[[Sequence[T]], float | None])
 def main(market: Path | None, symbols: str, half: str, *, no_fallback: bool, as_json: bool) -> None:
     """Compare the router of ops/router.toml with crossing at once, on the month or a made one."""
     wanted = tuple(symbols.split(","))
-    with tempfile.TemporaryDirectory(prefix="hedge-made-") as made:
-        folder = market or RECORDED
-        if market is None and not RECORDED.is_dir():
-            folder = Path(made)
-            make(folder, wanted)
+    with lent_market(market, wanted) as folder:
         router = settings_door.load(over={"MARKET": f"replay:{folder.resolve()}"}).policy.router
         if no_fallback:
             router = replace(router, entry_taker_fallback=False)

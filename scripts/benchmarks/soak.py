@@ -105,18 +105,17 @@ class Watch:
                 continue
             self.processes.setdefault(name, []).append(sample)
         for file in registry.STATE_FILES:
-            self.ages[file.name].append(self._age_s(file))
-        health = self._store.inspect(registry.EXECUTOR_HEALTH)
-        if not isinstance(health, Unreadable):
-            self.loops.append(health)
+            self._look_at(file)
         sizes = [size for path in self._log_dir.rglob("*") if (size := _size(path)) is not None]
         self.folder.append((sum(sizes) / MB, len(sizes)))
 
-    def _age_s(self, file: StateFile[Any]) -> float | None:
+    def _look_at(self, file: StateFile[Any]) -> None:
         found = self._store.inspect(file)
-        if isinstance(found, Unreadable):
-            return None
-        return self._clock.now() - file.computed_ts(found)
+        known = not isinstance(found, Unreadable)
+        age_s = self._clock.now() - file.computed_ts(found) if known else None
+        self.ages[file.name].append(age_s)
+        if isinstance(found, ExecutorHealth):
+            self.loops.append(found)
 
 
 def programs(log_dir: Path) -> Iterator[tuple[str, int]]:

@@ -12,24 +12,14 @@ from execution.core.mirror import documents
 from execution.jsonl_log import JsonlLogger
 from execution.nav_journal import DAYS_AT_ONCE, NavJournal
 from execution.state_schema import journals, registry
+from tests.support import journalled
 
 NOW = 1_790_078_400.0  # 2026-09-22T12:00:00Z
 DAY_S = 86_400.0
 
 
 def point(ts: float, nav_usd: float, mode: journals.Mode | None = "paper") -> journals.NavPoint:
-    return journals.NavPoint(
-        ts=ts,
-        run_id="executor",
-        nav_usd=nav_usd,
-        wallet_usd=None,
-        unrealized_usd=None,
-        gross_usd=None,
-        net_usd=None,
-        peak_usd=None,
-        drawdown_pct=None,
-        mode=mode,
-    )
+    return journalled.nav_point(ts, nav_usd, mode=mode)
 
 
 def write(folder: Path, points: Iterable[journals.NavPoint]) -> None:

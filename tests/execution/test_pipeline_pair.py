@@ -12,6 +12,7 @@ from execution.state_schema import registry
 from execution.state_schema.journals import Judgement, ShadowDecision, ShadowHeartbeat
 from execution.state_store import StateStore
 from scripts.benchmarks import sample
+from tests.support import journalled
 from tests.support.pipelines import STEP_BYTES, pair, publish_pair
 
 NOW = sample.NOW
@@ -33,21 +34,15 @@ def head_of(store: StateStore, folder: Path, now: float = NOW) -> bool:
 
 
 def decision(n: int, approved: bool) -> ShadowDecision:
-    return ShadowDecision(
-        ts=NOW + n,
-        run_id="r",
-        decision_id=f"d{n}",
-        strategy="s",
-        symbol="BTCUSDT",
-        position_side="LONG",
-        side="BUY",
-        action="entry",
-        mark_price=10.0,
-        touch=None,
-        live=Judgement(approved=True, reason=None, qty=2.0, notional_usd=20.0),
-        shadow=Judgement(
+    return journalled.shadow_decision(
+        NOW + n,
+        Judgement(approved=True, reason=None, qty=2.0, notional_usd=20.0),
+        Judgement(
             approved=approved, reason=None if approved else "gross_cap", qty=1.0, notional_usd=10.0
         ),
+        run_id="r",
+        decision_id=f"d{n}",
+        mark_price=10.0,
     )
 
 

@@ -20,6 +20,7 @@ from execution.state_schema.envelope import V6Flags
 from execution.state_store import StateStore
 from execution.sync_state import Sync
 from execution.v6_flags import FLAG_NAMES
+from tests.support import journalled
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_790_078_400.0  # 2026-09-22T12:00:00Z
@@ -58,20 +59,6 @@ def synced(now, **changes):
     )
 
 
-def point(ts, nav_usd):
-    return journals.NavPoint(
-        ts=ts,
-        run_id="executor",
-        nav_usd=nav_usd,
-        wallet_usd=None,
-        unrealized_usd=None,
-        gross_usd=None,
-        net_usd=None,
-        peak_usd=None,
-        drawdown_pct=None,
-    )
-
-
 class Folder:
     """A log folder as the executor leaves it, and a sync_state that looks at it."""
 
@@ -92,7 +79,9 @@ class Folder:
         logger.close()
 
     def nav(self, *points, max_bytes=10**9):
-        self.journal(registry.NAV_SERIES, [point(*each) for each in points], max_bytes)
+        self.journal(
+            registry.NAV_SERIES, [journalled.nav_point(*each) for each in points], max_bytes
+        )
 
     def cycle(self):
         self.sync.service.beat(self.sync.cycle)

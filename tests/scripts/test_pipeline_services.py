@@ -20,6 +20,7 @@ from execution.jsonl_log import JsonlLogger, tail
 from execution.state_schema import files, journals, registry
 from execution.state_store import StateStore
 from scripts import pipeline_compare_service, pipeline_service, pipeline_shadow_heartbeat
+from tests.support import journalled
 from tests.support.pipelines import publish_pair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,20 +35,7 @@ SERVICES = {
 
 
 def decision(shadow, ts=NOW, live=APPROVED):
-    return journals.ShadowDecision(
-        ts=ts,
-        run_id="executor",
-        decision_id=f"d{ts}",
-        strategy="s",
-        symbol="BTCUSDT",
-        position_side="LONG",
-        side="BUY",
-        action="entry",
-        mark_price=100.0,
-        touch=None,
-        live=live,
-        shadow=shadow,
-    )
+    return journalled.shadow_decision(ts, live, shadow, decision_id=f"d{ts}")
 
 
 class Folder:

@@ -21,11 +21,11 @@ from execution.core.mirror.plan import MARKS
 from execution.executor_live import beat
 from execution.state_schema import registry
 from execution.state_schema.files import SyncHealth
-from execution.state_schema.journals import NavPoint
 from execution.state_store import StateStore
 from execution.sync_state import Sync
 from scripts.pipeline_compare_service import Comparison
 from scripts.pipeline_shadow_heartbeat import Heartbeat
+from tests.support import journalled
 from tests.support.firestore_server import FirestoreServer
 
 SHIPPED = Path(__file__).resolve().parents[2] / "ops"
@@ -108,18 +108,7 @@ class Suite:
     def journal_nav(self, points: list[tuple[float, float]]) -> None:
         """Write points into the journal of NAV, as an executor does."""
         for ts, nav_usd in points:
-            point = NavPoint(
-                ts=ts,
-                run_id="executor",
-                nav_usd=nav_usd,
-                wallet_usd=None,
-                unrealized_usd=None,
-                gross_usd=None,
-                net_usd=None,
-                peak_usd=None,
-                drawdown_pct=None,
-                mode=self.settings.mode,
-            )
+            point = journalled.nav_point(ts, nav_usd, mode=self.settings.mode)
             assert self.engine.journals.append([(registry.NAV_SERIES, point)]) == ()
 
     def sync_once(self) -> SyncHealth:

@@ -13,6 +13,7 @@ from execution.state_schema.files import JournalPosition
 from execution.state_schema.intel_files import AllocationGlobal, ScoreRow
 from execution.state_schema.journals import Judgement, ShadowDecision, ShadowHeartbeat
 from scripts.benchmarks import sample
+from tests.support import journalled
 from tests.support.intel import OFF, ON, measure
 
 NOW = sample.NOW
@@ -133,19 +134,13 @@ def judged(approved: bool) -> Judgement:
 
 
 def decision(n: int, shadow: bool | None) -> ShadowDecision:
-    return ShadowDecision(
-        ts=NOW + n,
+    return journalled.shadow_decision(
+        NOW + n,
+        judged(approved=True),
+        None if shadow is None else judged(shadow),
         run_id="r",
         decision_id=f"d{n}",
-        strategy="s",
-        symbol="BTCUSDT",
-        position_side="LONG",
-        side="BUY",
-        action="entry",
         mark_price=2.0,
-        touch=None,
-        live=judged(approved=True),
-        shadow=None if shadow is None else judged(shadow),
     )
 
 
